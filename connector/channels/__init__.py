@@ -1,0 +1,42 @@
+"""The event channel: how events travel between processes. The ledger is the truth, a channel only rings the bell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Bytes on a channel: a CloudEvents JSON body and its headers (signature, content type). `token` acknowledges it."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    token: Any = None
+    redelivered: bool = False
+
+
+class Channel(Protocol):
+    """A broker seen as one durable queue of events. One object serves one thread; open one per thread."""
+
+    def declare(self) -> None:
+        """Makes sure exchanges, queues and the dead letter channel exist. Cheap to repeat."""
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Returns when the broker has confirmed every message; raises Unavailable where one was not (then any of them
+        may still have arrived)."""
+
+    def receive(self, max_count: int, wait_s: float) -> Sequence[Message]:
+        """Up to `max_count` messages; returns when that many are there, or `wait_s` after the first one came, or
+        with nothing after at most one second. Raises Unavailable when the connection is lost; what was not
+        acknowledged comes again."""
+
+    def ack(self, messages: Sequence[Message]) -> None:
+        """Tells the broker that these are safe in the ledger."""
+
+    def depth(self) -> int:
+        """Messages waiting, roughly."""
+
+    def close(self) -> None:
+        """Gives back what was not acknowledged, and the connection. May be called twice."""
