@@ -1,0 +1,80 @@
+"""The outbox: events that are safe in the ledger and on their way to the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import case, func, literal, select, text, update
+from sqlalchemy.engine import Connection
+
+from connector.ledger.sql import insert_many, now, table_of
+from connector.ledger.tables import outbox
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """An event to send; `id` is 0 until the ledger gave it one."""
+
+    source: str
+    event_id: str
+    type: str
+    body: bytes
+    id: int = 0
+
+
+def add(tx: Connection, rows: Sequence[OutboxRow]) -> None:
+    """Puts events into the outbox; they are sent if, and only if, this transaction commits."""
+    insert_many(
+        tx,
+        outbox,
+        [{"source": row.source, "event_id": row.event_id, "type": row.type, "body": row.body} for row in rows],
+    )
+
+
+def claim(tx: Connection, limit: int, resend_after_s: float, resend_after_max_s: float) -> list[OutboxRow]:
+    """Up to `limit` due events, oldest first, for this relay alone. Each is due again after a wait that doubles with
+    every send, unless its event is recorded before: then the row is gone."""
+    due = select(outbox.c.id).where(outbox.c.due_at <= now()).order_by(outbox.c.id).limit(limit)
+    if tx.dialect.name == "postgresql":
+        due = due.with_for_update(skip_locked=True)
+    ids = list(tx.scalars(due))
+    if not ids:
+        return []
+    # 2 ** 16 waits are longer than any cap, so the power stays small.
+    doublings = func.power(2, case((outbox.c.sends > 16, 16), else_=outbox.c.sends))
+    if tx.dialect.name == "sqlite":
+        doublings = literal(1).op("<<")(case((outbox.c.sends > 16, 16), else_=outbox.c.sends))
+    wait = case((resend_after_s * doublings > resend_after_max_s, resend_after_max_s), else_=resend_after_s * doublings)
+    claimed = tx.execute(
+        update(outbox)
+        .where(outbox.c.id.in_(ids))
+        .values(due_at=now(wait), sends=outbox.c.sends + 1)
+        .returning(outbox.c.source, outbox.c.event_id, outbox.c.type, outbox.c.body, outbox.c.id)
+    )
+    return sorted((OutboxRow(*row) for row in claimed), key=lambda row: row.id)
+
+
+def failed(tx: Connection, ids: Sequence[int]) -> None:
+    """These were claimed but not confirmed: due again at once."""
+    if ids:
+        tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=now()))
+
+
+def settle(tx: Connection, keys: Sequence[tuple[str, str]]) -> None:
+    """The events (source, id) are recorded: nothing of them needs sending any more."""
+    if not keys:
+        return
+    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
+    tx.execute(
+        text(
+            f"DELETE FROM outbox WHERE id IN (SELECT o.id FROM {given} JOIN outbox o"
+            " ON o.source = given.source AND o.event_id = given.event_id)"
+        ),
+        parameters,
+    )
+
+
+def waiting(tx: Connection) -> int:
+    """Events nobody recorded yet."""
+    return int(tx.scalar(select(func.count()).select_from(outbox)) or 0)

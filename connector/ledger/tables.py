@@ -1,0 +1,332 @@
+"""The ledger's tables. The ledger is the truth: what is not here did not happen."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+from connector.ledger.sql import Instant, now
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+# SQLite gives an automatic row number only to an INTEGER key.
+Key = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _made() -> Column[object]:
+    return Column("created_at", Instant, nullable=False, server_default=now())
+
+
+# Events on their way to the broker. A row is deleted by the transaction that records its event in the inbox; one that
+# nobody recorded is due again, so that a wiped broker loses nothing.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("source", String(200), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("type", String(120), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("due_at", Instant, nullable=False, server_default=now()),
+    Column("sends", Integer, nullable=False, server_default=text("0")),
+    _made(),
+    Index("ix_outbox_due", "due_at", "id"),
+    Index("ix_outbox_event", "source", "event_id"),
+)
+
+# Every event that was read from the broker, for ever: the idempotent receiver has no window. For a document's event
+# this row is also the document's version.
+# outcome: applied | duplicate | superseded | held (waits behind a parked or unfinished version) | parked | released
+# (to be read again: replayed by a person or let go from a lane) | discarded.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("source", String(200), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("type", String(120), nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("document_id", Key, ForeignKey("documents.id")),
+    Column("version", BigInteger),
+    Column("outcome", String(20), nullable=False),
+    Column("note", Text),
+    Column("received_at", Instant, nullable=False, server_default=now()),
+    UniqueConstraint("source", "event_id"),
+    Index("ix_inbox_document", "document_id", "version"),
+    Index(
+        "ix_inbox_held",
+        "document_id",
+        "version",
+        postgresql_where=text("outcome = 'held'"),
+        sqlite_where=text("outcome = 'held'"),
+    ),
+)
+
+# What a door received, where it was not our own envelope already: the vendor's bytes.
+originals = Table(
+    "originals",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("source", String(200), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("door", String(60), nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _made(),
+    UniqueConstraint("source", "event_id"),
+)
+
+# One row per business document. Its row lock orders everything that happens to it.
+documents = Table(
+    "documents",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("kind", String(60), nullable=False),
+    Column("company", String(20), nullable=False),
+    Column("number", String(120), nullable=False),
+    Column("source", String(200), nullable=False),
+    Column("version", BigInteger, nullable=False, server_default=text("0")),
+    Column("sha256", String(64)),
+    Column("state", String(20), nullable=False, server_default=text("'new'")),
+    Column("blocked_by", Key),  # the dead letter that later versions wait behind
+    Column("offered_version", BigInteger, nullable=False, server_default=text("0")),
+    Column("offered_sha256", String(64)),
+    _made(),
+    UniqueConstraint("kind", "company", "number"),
+)
+
+# What must stand, or stands, in the ERP. state: PENDING | SENDING | POSTED | REJECTED | UNKNOWN | REVERSED.
+postings = Table(
+    "postings",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("document_id", Key, ForeignKey("documents.id"), nullable=False),
+    Column("company", String(20), nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("purpose", String(10), nullable=False),
+    Column("reference", String(40), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("voucher", LargeBinary, nullable=False),
+    Column("book", String(64)),  # fingerprint of the mapping book that made the voucher
+    Column("depends_on", Key),  # the posting that must have ended first
+    Column("reverses", Key),  # the posting that this one takes back
+    Column("attempts", Integer, nullable=False),
+    Column("asks", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False, server_default=now()),
+    Column("lease_owner", String(120)),
+    Column("lease_until", Instant),
+    Column("epoch", Integer, nullable=False),  # fencing: raised by every claim, checked by every write
+    Column("external_id", String(120)),
+    Column("erp_number", String(120)),
+    Column("posted_on", String(10)),
+    Column("code", String(20)),
+    Column("message", Text),
+    Column("settled_at", Instant),
+    _made(),
+    UniqueConstraint("company", "reference"),
+    UniqueConstraint("document_id", "version", "purpose"),
+    CheckConstraint("state IN ('PENDING','SENDING','POSTED','REJECTED','UNKNOWN','REVERSED')", name="state"),
+    CheckConstraint("purpose IN ('post','reverse')", name="purpose"),
+    Index("ix_postings_document", "document_id"),
+    Index(
+        "ix_postings_due",
+        "company",
+        "next_at",
+        postgresql_where=text("state IN ('PENDING','SENDING','UNKNOWN')"),
+        sqlite_where=text("state IN ('PENDING','SENDING','UNKNOWN')"),
+    ),
+    # At most one live voucher per document, whatever the code above this table believes.
+    Index(
+        "uq_postings_live",
+        "document_id",
+        unique=True,
+        postgresql_where=text("purpose = 'post' AND state = 'POSTED'"),
+        sqlite_where=text("purpose = 'post' AND state = 'POSTED'"),
+    ),
+)
+
+# Status on its way back to the OA. state: PENDING | SENDING | DONE | FAILED.
+write_backs = Table(
+    "write_backs",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("document_id", Key, ForeignKey("documents.id"), nullable=False),
+    Column("system", String(200), nullable=False),  # the source of the report: /oa/<adapter>/<company>
+    Column("event_source", String(200), nullable=False),
+    Column("event_id", String(200), nullable=False),
+    Column("status", LargeBinary, nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("next_at", Instant, nullable=False, server_default=now()),
+    Column("lease_owner", String(120)),
+    Column("lease_until", Instant),
+    Column("epoch", Integer, nullable=False),
+    Column("code", String(20)),
+    Column("message", Text),
+    Column("settled_at", Instant),
+    _made(),
+    UniqueConstraint("event_source", "event_id"),
+    Index("ix_write_backs_document", "document_id"),
+    Index(
+        "ix_write_backs_due",
+        "system",
+        "next_at",
+        postgresql_where=text("state IN ('PENDING','SENDING')"),
+        sqlite_where=text("state IN ('PENDING','SENDING')"),
+    ),
+)
+
+# Every call to another system, written before it is made.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("posting_id", Key, ForeignKey("postings.id"), nullable=False),
+    Column("operation", String(10), nullable=False),  # deliver | find | reverse
+    Column("attempt", Integer, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("worker", String(120), nullable=False),
+    Column("request_sha256", String(64)),
+    Column("outcome", String(20)),
+    Column("code", String(20)),
+    Column("message", Text),
+    Column("started_at", Instant, nullable=False, server_default=now()),
+    Column("ended_at", Instant),
+    Index("ix_attempts_posting", "posting_id"),
+)
+
+# What a person must look at. state: open | replayed | discarded | resolved.
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("code", String(20), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("findings", Text, nullable=False),  # JSON list
+    Column("waits_for", String(200)),  # the key whose arrival lets it go
+    Column("door", String(60), nullable=False),
+    Column("content_type", String(120), nullable=False),
+    Column("body", LargeBinary, nullable=False),  # the original bytes, never changed
+    Column("source", String(200)),
+    Column("event_id", String(200)),
+    Column("type", String(120)),
+    Column("company", String(20)),
+    Column("number", String(120)),
+    Column("amount", String(40)),
+    Column("currency", String(3)),
+    Column("document_id", Key),
+    Column("posting_id", Key),
+    Column("state", String(12), nullable=False),
+    Column("replays", Integer, nullable=False),
+    Column("resolved_by", String(120)),
+    Column("resolution", Text),
+    Column("resolved_at", Instant),
+    _made(),
+    Index("ix_dead_letters_state", "state", "code"),
+    Index("ix_dead_letters_event", "source", "event_id"),
+    Index("ix_dead_letters_document", "document_id"),
+)
+
+# What a thing of ours is called elsewhere.
+cross_references = Table(
+    "cross_references",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("system", String(60), nullable=False),
+    Column("company", String(20), nullable=False),
+    Column("kind", String(60), nullable=False),
+    Column("our_key", String(120), nullable=False),
+    Column("their_key", String(120), nullable=False),
+    Column("their_number", String(120)),
+    _made(),
+    UniqueConstraint("system", "company", "kind", "our_key"),
+)
+
+# Master records as both sides last told them, and what the conflict rules made of it.
+master_records = Table(
+    "master_records",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("document_id", Key, ForeignKey("documents.id"), nullable=False),
+    Column("company", String(20), nullable=False),
+    Column("kind", String(60), nullable=False),
+    Column("key", String(120), nullable=False),
+    Column("base", Text, nullable=False),  # JSON: what both sides last agreed on
+    Column("oa", Text),  # JSON: what the OA last said
+    Column("erp", Text),  # JSON: what the ERP last said
+    Column("oa_version", BigInteger, nullable=False),
+    Column("erp_version", BigInteger, nullable=False),
+    Column("merged", Text, nullable=False),
+    Column("winners", Text, nullable=False),  # JSON: field -> which side won, and by which rule
+    Column("conflict", Boolean, nullable=False),
+    _made(),
+    UniqueConstraint("company", "kind", "key"),
+)
+
+# Where polling goes on, per system.
+cursors = Table(
+    "cursors",
+    metadata,
+    Column("system", String(200), primary_key=True),
+    Column("position", Text, nullable=False),
+    Column("moved_at", Instant, nullable=False, server_default=now()),
+)
+
+# Answers already given: Idempotency-Key of the gateway, ids of webhooks.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("scope", String(60), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("request_sha256", String(64), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    _made(),
+)
+
+# One row per scheduled run, so that several schedulers make one run.
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("job", String(120), primary_key=True),
+    Column("slot", BigInteger, primary_key=True),
+    Column("worker", String(120), nullable=False),
+    _made(),
+)
+
+# Who did what, when and why; each row carries the hash of the one before it.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("at", String(32), nullable=False),
+    Column("actor", String(120), nullable=False),
+    Column("action", String(60), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),  # JSON, keys sorted
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False, unique=True),
+)
