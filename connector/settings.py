@@ -28,7 +28,9 @@ class Retry(Section):
     call_wait_s: float = Field(default=0.2, ge=0, le=2, description="first wait inside one claim; doubles, with jitter")
     call_total_s: float = Field(default=5.0, gt=0, le=20, description="no further try inside one claim after this")
     ledger_attempts: int = Field(default=8, ge=1, le=50, description="claims of one posting before it is parked")
-    ledger_wait_s: float = Field(default=30, ge=0, description="wait after the first failed claim; doubles, with jitter")
+    ledger_wait_s: float = Field(
+        default=30, ge=0, description="wait after the first failed claim; doubles, with jitter"
+    )
     ledger_wait_max_s: float = Field(default=6 * 3600, ge=0, description="longest wait between two claims")
 
 
@@ -37,7 +39,9 @@ class Delivery(Section):
 
     batch: int = Field(default=50, ge=1, le=500, description="postings claimed at once")
     lease_s: int = Field(default=120, ge=1, le=3600, description="a claim not settled by then is in doubt")
-    settle_s: float | None = Field(default=None, ge=0, description="wait before asking the ERP what became of a call; default: the adapter's")
+    settle_s: float | None = Field(
+        default=None, ge=0, description="wait before asking the ERP what became of a call; default: the adapter's"
+    )
     in_doubt_asks: int = Field(default=8, ge=1, description="times the ERP is asked before a person is")
     tick_s: float = Field(default=5.0, gt=0, le=300, description="how often due postings are looked for")
 
@@ -47,8 +51,12 @@ class Outbox(Section):
 
     batch: int = Field(default=500, ge=1, le=2000, description="events sent per confirm")
     idle_s: float = Field(default=0.2, gt=0, le=60, description="wait when there is nothing to send")
-    resend_after_s: float = Field(default=30, gt=0, description="an event nobody recorded by then is sent again; doubles each time")
-    resend_after_max_s: float = Field(default=1800, gt=0, description="longest wait before an unrecorded event is sent again")
+    resend_after_s: float = Field(
+        default=30, gt=0, description="an event nobody recorded by then is sent again; doubles each time"
+    )
+    resend_after_max_s: float = Field(
+        default=1800, gt=0, description="longest wait before an unrecorded event is sent again"
+    )
 
 
 class Consumer(Section):
@@ -56,7 +64,9 @@ class Consumer(Section):
 
     batch: int = Field(default=500, ge=1, le=2000, description="events per transaction")
     wait_ms: int = Field(default=50, ge=1, le=5000, description="how long a batch waits to fill")
-    delivery_limit: int = Field(default=8, ge=1, le=100, description="redeliveries before RabbitMQ hands a message to the dead letter exchange")
+    delivery_limit: int = Field(
+        default=8, ge=1, le=100, description="redeliveries before RabbitMQ hands a message to the dead letter exchange"
+    )
 
 
 class Security(Section):
@@ -64,10 +74,16 @@ class Security(Section):
 
     signing_keys: tuple[SecretStr, ...] = Field(default=(), description="keys of messages on the broker, `id:base64`")
     webhook_keys: tuple[SecretStr, ...] = Field(default=(), description="Standard Webhooks secrets, `whsec_...`")
-    api_tokens: tuple[SecretStr, ...] = Field(default=(), description="bearer tokens of POST /v1/events; none: only loopback may post")
-    unsigned_sources: tuple[str, ...] = Field(default=(), description="event sources accepted unsigned while signing keys are set")
+    api_tokens: tuple[SecretStr, ...] = Field(
+        default=(), description="bearer tokens of POST /v1/events; none: only loopback may post"
+    )
+    unsigned_sources: tuple[str, ...] = Field(
+        default=(), description="event sources accepted unsigned while signing keys are set"
+    )
     tolerance_s: int = Field(default=300, ge=1, description="age of a webhook signature")
-    message_age_max_s: int = Field(default=14 * 24 * 3600, ge=60, description="age of a message signature on the broker")
+    message_age_max_s: int = Field(
+        default=14 * 24 * 3600, ge=60, description="age of a message signature on the broker"
+    )
 
 
 class Gateway(Section):
@@ -112,7 +128,9 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path("var"), description="where the embedded default keeps its files")
     ledger_url: str = Field(default="", description="SQLAlchemy URL; default: SQLite in `home`")
     broker_url: str = Field(default="memory://", description="memory://, amqp://... or redis://...")
-    prefix: str = Field(default="oaerp", pattern=r"^[a-z0-9_.-]{1,60}$", description="start of every exchange, queue and key name")
+    prefix: str = Field(
+        default="oaerp", pattern=r"^[a-z0-9_.-]{1,60}$", description="start of every exchange, queue and key name"
+    )
     book: Path | None = Field(default=None, description="mapping book; default: the starter book")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     lang: Literal["en", "zh"] = "en"

@@ -70,6 +70,18 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
     return f"({moment} || '000')"
 
 
+def now_text(tx: Connection) -> str:
+    """The database's clock, as SQL text."""
+    return "clock_timestamp()" if tx.dialect.name == "postgresql" else "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
+
+
+def now_plus(tx: Connection, seconds: str) -> str:
+    """The database's clock plus a parameter (`:name`) in seconds, as SQL text."""
+    if tx.dialect.name == "postgresql":
+        return f"(clock_timestamp() + make_interval(secs => CAST({seconds} AS double precision)))"
+    return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', CAST({seconds} AS TEXT) || ' seconds') || '000')"
+
+
 def table_of(tx: Connection, columns: dict[str, str], rows: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
     """Rows as a table inside a statement: the text to write after FROM (named `given`) and its parameters, so that one
     statement serves a whole batch. `columns` maps names to `text` or `bigint`."""

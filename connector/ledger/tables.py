@@ -132,7 +132,8 @@ postings = Table(
     Column("book", String(64)),  # fingerprint of the mapping book that made the voucher
     Column("depends_on", Key),  # the posting that must have ended first
     Column("reverses", Key),  # the posting that this one takes back
-    Column("attempts", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),  # calls ever begun; written before each
+    Column("tried_before", Integer, nullable=False),  # of these, the ones before a person had it replayed
     Column("asks", Integer, nullable=False),
     Column("next_at", Instant, nullable=False, server_default=now()),
     Column("lease_owner", String(120)),

@@ -1,0 +1,319 @@
+"""The dead letter channel: what a person must look at, with its original bytes, and what the person decided.
+
+A replay copies: the letter and its bytes stay, its event travels again. Cancelling a replay half way loses nothing,
+because each letter is replayed in a transaction of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, func, or_, select, text, update
+from sqlalchemy.engine import Connection
+
+from connector.errors import ConnectorError
+from connector.ledger import audit, documents, outbox
+from connector.ledger.sql import now, now_text
+from connector.ledger.tables import dead_letters, inbox
+from contracts import Finding
+
+
+@dataclass(slots=True)
+class Letter:
+    """A dead letter to write. `blocks` makes later versions of its document wait."""
+
+    code: str
+    message: str
+    door: str
+    body: bytes
+    content_type: str = "application/json"
+    findings: Sequence[Finding] = ()
+    waits_for: str | None = None
+    source: str | None = None
+    event_id: str | None = None
+    type: str | None = None
+    company: str | None = None
+    number: str | None = None
+    amount: str | None = None
+    currency: str | None = None
+    document_id: int | None = None
+    posting_id: int | None = None
+    blocks: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters: every given field must match."""
+
+    ids: Sequence[int] = ()
+    state: str | None = "open"
+    code: str | None = None
+    company: str | None = None
+    number: str | None = None
+    door: str | None = None
+    waits_for: str | None = None
+    limit: int = field(default=10_000)
+
+    def where(self) -> list[ColumnElement[bool]]:
+        c = dead_letters.c
+        conditions: list[ColumnElement[bool]] = []
+        if self.ids:
+            conditions.append(c.id.in_(list(self.ids)))
+        for name in ("state", "code", "company", "number", "door", "waits_for"):
+            value = getattr(self, name)
+            if value is not None:
+                conditions.append(c[name] == value)
+        return conditions
+
+
+class NotOpen(ConnectorError):
+    """The letter is not in a state for this."""
+
+    default_code = "OPS-803"
+
+
+def park(tx: Connection, letter: Letter) -> int:
+    """Writes a letter and gives its id. One whose event was replayed and failed again is the same letter, open again."""
+    values = {
+        "code": letter.code,
+        "message": letter.message[:4000],
+        "findings": json.dumps([finding.as_dict() for finding in letter.findings], ensure_ascii=False),
+        "waits_for": letter.waits_for,
+        "amount": letter.amount,
+        "currency": letter.currency,
+        "document_id": letter.document_id,
+        "posting_id": letter.posting_id,
+        "state": "open",
+    }
+    known = None
+    if letter.event_id is not None:
+        known = tx.scalar(
+            select(dead_letters.c.id).where(
+                dead_letters.c.source == letter.source,
+                dead_letters.c.event_id == letter.event_id,
+                dead_letters.c.state.in_(("replayed", "open")),
+            )
+        )
+    if known is None:
+        known = tx.execute(
+            dead_letters.insert().returning(dead_letters.c.id),
+            {
+                **values,
+                "door": letter.door,
+                "content_type": letter.content_type[:120],
+                "body": letter.body,
+                "source": letter.source,
+                "event_id": letter.event_id,
+                "type": letter.type,
+                "company": letter.company,
+                "number": letter.number,
+                "replays": 0,
+            },
+        ).scalar_one()
+    else:
+        tx.execute(
+            update(dead_letters)
+            .where(dead_letters.c.id == known)
+            .values(**values, resolved_by=None, resolution=None, resolved_at=None)
+        )
+    if letter.blocks and letter.document_id is not None:
+        tx.execute(
+            text("UPDATE documents SET blocked_by = :letter WHERE id = :id"),
+            {"letter": known, "id": letter.document_id},
+        )
+    return int(known)
+
+
+def find(tx: Connection, wanted: Filter) -> list[Row[Any]]:
+    """Letters, oldest first, without their bytes."""
+    columns = [column for column in dead_letters.c if column.name not in ("body", "findings")]
+    statement = select(*columns).where(*wanted.where()).order_by(dead_letters.c.id).limit(wanted.limit)
+    return list(tx.execute(statement))
+
+
+def groups(tx: Connection, wanted: Filter) -> list[Row[Any]]:
+    """Letters by cause: code, key they wait for, count, oldest, and one id to look at."""
+    c = dead_letters.c
+    return list(
+        tx.execute(
+            select(
+                c.code,
+                c.waits_for,
+                func.count().label("count"),
+                func.min(c.created_at).label("oldest"),
+                func.min(c.id).label("example"),
+                func.min(c.message).label("message"),
+            )
+            .where(*wanted.where())
+            .group_by(c.code, c.waits_for)
+            .order_by(func.count().desc(), c.code)
+        )
+    )
+
+
+def show(tx: Connection, letter_id: int) -> Row[Any] | None:
+    """One letter, every column."""
+    return tx.execute(select(dead_letters).where(dead_letters.c.id == letter_id)).first()
+
+
+def replay(tx: Connection, letter_id: int, *, actor: str, reason: str = "replayed") -> str:
+    """Sends the letter's event, or its posting, on its way again. Twice, or by two people at once, has one effect:
+    the second is refused. Gives a sentence that says what happens now."""
+    letter = _open(tx, letter_id)
+    if letter.posting_id is not None:
+        said = _replay_posting(tx, letter)
+    elif letter.event_id is not None and _in_inbox(tx, letter):
+        documents.let_go(tx, letter.source, letter.event_id, letter.type, letter.body)
+        said = "its event travels again"
+    else:
+        # It never got as far as the inbox (unreadable, unsigned): the same bytes go in by the same door.
+        outbox.add(
+            tx,
+            [
+                outbox.OutboxRow(
+                    letter.source or "", letter.event_id or f"letter:{letter_id}", letter.type or "", letter.body
+                )
+            ],
+        )
+        said = "its bytes are read again"
+    tx.execute(
+        update(dead_letters)
+        .where(dead_letters.c.id == letter_id)
+        .values(
+            state="replayed",
+            replays=dead_letters.c.replays + 1,
+            resolved_by=actor,
+            resolution=reason,
+            resolved_at=now(),
+        )
+    )
+    audit.append(tx, actor=actor, action="deadletter.replay", subject=f"dead letter {letter_id}", reason=reason)
+    return said
+
+
+def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
+    """Ends the letter for good, by a named person with a reason. What waited behind it goes on."""
+    letter = _open(tx, letter_id)
+    if letter.posting_id is not None:
+        tx.execute(
+            text(
+                f"UPDATE postings SET state = 'REJECTED', code = 'OPS-804', message = :why, settled_at = {now_text(tx)},"
+                " epoch = epoch + 1 WHERE id = :id AND state IN ('PENDING', 'UNKNOWN', 'REJECTED')"
+            ),
+            {"id": letter.posting_id, "why": f"discarded by {actor}: {reason}"},
+        )
+    if letter.event_id is not None:
+        tx.execute(
+            update(inbox)
+            .where(
+                inbox.c.source == letter.source,
+                inbox.c.event_id == letter.event_id,
+                or_(inbox.c.outcome == "parked", inbox.c.outcome == "released"),
+            )
+            .values(outcome="discarded", note=reason)
+        )
+        outbox.settle(tx, [(letter.source, letter.event_id)])
+    tx.execute(
+        update(dead_letters)
+        .where(dead_letters.c.id == letter_id)
+        .values(state="discarded", resolved_by=actor, resolution=reason, resolved_at=now())
+    )
+    audit.append(tx, actor=actor, action="deadletter.discard", subject=f"dead letter {letter_id}", reason=reason)
+    return "discarded" + unblock(tx, letter_id, letter.document_id)
+
+
+def resolve_replayed(tx: Connection, keys: Sequence[documents.EventKey]) -> None:
+    """The replays of these events went through: their letters are done."""
+    for key in keys:
+        tx.execute(
+            update(dead_letters)
+            .where(
+                dead_letters.c.source == key.source,
+                dead_letters.c.event_id == key.event_id,
+                dead_letters.c.state == "replayed",
+                dead_letters.c.posting_id.is_(None),
+            )
+            .values(state="resolved")
+        )
+
+
+def resolve_posting(tx: Connection, posting_id: int) -> None:
+    """The posting that letters were about came through: they are done, and their lanes are open."""
+    done = tx.execute(
+        update(dead_letters)
+        .where(dead_letters.c.posting_id == posting_id, dead_letters.c.state.in_(("open", "replayed")))
+        .values(state="resolved")
+        .returning(dead_letters.c.id, dead_letters.c.document_id)
+    )
+    for letter_id, document_id in done.all():
+        unblock(tx, letter_id, document_id)
+
+
+def unblock(tx: Connection, letter_id: int, document_id: int | None) -> str:
+    """Opens the lane that the letter held, and lets the versions behind it go, in order."""
+    if document_id is None:
+        return ""
+    opened = tx.execute(
+        text("UPDATE documents SET blocked_by = NULL WHERE id = :id AND blocked_by = :letter"),
+        {"id": document_id, "letter": letter_id},
+    )
+    if opened.rowcount:
+        documents.release(tx, [document_id])
+        return "; later versions of its document go on"
+    return ""
+
+
+def _open(tx: Connection, letter_id: int) -> Row[Any]:
+    statement = select(dead_letters).where(dead_letters.c.id == letter_id)
+    peek = tx.execute(select(dead_letters.c.document_id).where(dead_letters.c.id == letter_id)).first()
+    if peek is None:
+        raise NotOpen(f"there is no dead letter {letter_id}")
+    if peek.document_id is not None:
+        documents.lock(tx, [peek.document_id])  # documents before everything else, as everywhere
+    letter = tx.execute(statement.with_for_update()).one()
+    if letter.state != "open":
+        raise NotOpen(f"dead letter {letter_id} is {letter.state}, by {letter.resolved_by or 'the connector'}")
+    return letter
+
+
+def _in_inbox(tx: Connection, letter: Row[Any]) -> bool:
+    return bool(
+        tx.scalar(
+            select(inbox.c.id).where(inbox.c.source == letter.source, inbox.c.event_id == letter.event_id).limit(1)
+        )
+    )
+
+
+def _replay_posting(tx: Connection, letter: Row[Any]) -> str:
+    posting = tx.execute(text("SELECT id, state FROM postings WHERE id = :id"), {"id": letter.posting_id}).one()
+    if posting.state == "UNKNOWN":
+        tx.execute(
+            text(f"UPDATE postings SET asks = 0, next_at = {now_text(tx)} WHERE id = :id AND state = 'UNKNOWN'"),
+            {"id": posting.id},
+        )
+        return "the ERP is asked again what became of it"
+    if posting.state == "REJECTED":
+        return _replan_or_resend(tx, letter, posting.id)
+    return f"its posting is {posting.state} already"
+
+
+def _replan_or_resend(tx: Connection, letter: Row[Any], posting_id: int) -> str:
+    if letter.event_id is not None and _in_inbox(tx, letter):
+        # From the start: with today's mapping book, under the same reference.
+        tx.execute(
+            text("UPDATE documents SET version = version - 1, sha256 = NULL WHERE id = :id AND blocked_by = :letter"),
+            {"id": letter.document_id, "letter": letter.id},
+        )
+        documents.let_go(tx, letter.source, letter.event_id, letter.type, letter.body)
+        return "it is translated and posted anew"
+    tx.execute(
+        text(
+            f"UPDATE postings SET state = 'PENDING', tried_before = attempts, next_at = {now_text(tx)}"
+            " WHERE id = :id AND state = 'REJECTED'"
+        ),
+        {"id": posting_id},
+    )
+    return "it is posted again"

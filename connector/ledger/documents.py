@@ -1,0 +1,355 @@
+"""Documents, their versions (inbox rows) and the postings planned for them: locked, read and written a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from connector.ledger.sql import insert_many, table_of
+from connector.ledger.tables import documents, inbox, postings
+from connector.plan import DocumentState, Standing
+
+
+class DocumentKey(NamedTuple):
+    """What names a document: the family of its events, the company, its number."""
+
+    kind: str
+    company: str
+    number: str
+
+
+class EventKey(NamedTuple):
+    """What names an event, for ever."""
+
+    source: str
+    event_id: str
+
+
+class Read(NamedTuple):
+    """An event that was read before, and what became of it."""
+
+    sha256: str
+    outcome: str
+
+
+@dataclass(slots=True)
+class Document:
+    """A document, locked until the transaction ends."""
+
+    id: int
+    key: DocumentKey
+    source: str
+    version: int
+    sha256: str | None
+    state: str
+    blocked_by: int | None
+    standing: list[Standing] = field(default_factory=list)
+    held: list[bytes] = field(default_factory=list)
+
+    def as_state(self) -> DocumentState:
+        """What the planner sees of it."""
+        return DocumentState(self.version, self.sha256, self.source, self.blocked_by, tuple(self.standing))
+
+
+def hold(tx: Connection, wanted: Sequence[tuple[DocumentKey, str]]) -> dict[DocumentKey, Document]:
+    """Makes sure each document (key, source of its first event) is there and locks them all, always in the same order,
+    so that two batches wait for one another and never for each other."""
+    rows = sorted({(*key, source) for key, source in wanted})
+    given, parameters = table_of(tx, {"kind": "text", "company": "text", "number": "text", "source": "text"}, rows)
+    # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
+    tx.execute(
+        text(
+            "INSERT INTO documents (kind, company, number, source)"
+            f" SELECT kind, company, number, source FROM {given} WHERE true ON CONFLICT DO NOTHING"
+        ),
+        parameters,
+    )
+    lock = " FOR UPDATE OF d" if tx.dialect.name == "postgresql" else ""
+    found = tx.execute(
+        text(
+            "SELECT d.id, d.kind, d.company, d.number, d.source, d.version, d.sha256, d.state, d.blocked_by"
+            f" FROM {given} JOIN documents d ON d.kind = given.kind AND d.company = given.company"
+            f" AND d.number = given.number ORDER BY d.id{lock}"
+        ),
+        parameters,
+    )
+    held: dict[int, Document] = {}
+    for id_, kind, company, number, source, version, sha256, state, blocked_by in found:
+        held[id_] = Document(id_, DocumentKey(kind, company, number), source, version, sha256, state, blocked_by)
+    old = [document for document in held.values() if document.version or document.state != "new"]
+    if old:
+        _read_standing(tx, old)
+        _read_held(tx, old)
+    return {document.key: document for document in held.values()}
+
+
+def _read_standing(tx: Connection, old: Sequence[Document]) -> None:
+    by_id = {document.id: document for document in old}
+    given, parameters = table_of(tx, {"id": "bigint"}, [(document.id,) for document in old])
+    lock = " FOR UPDATE OF p" if tx.dialect.name == "postgresql" else ""
+    for document_id, *rest in tx.execute(
+        text(
+            "SELECT p.document_id, p.id, p.version, p.purpose, p.state, p.attempts, p.reverses"
+            f" FROM {given} JOIN postings p ON p.document_id = given.id ORDER BY p.id{lock}"
+        ),
+        parameters,
+    ):
+        by_id[document_id].standing.append(Standing(*rest))
+
+
+def _read_held(tx: Connection, old: Sequence[Document]) -> None:
+    by_id = {document.id: document for document in old}
+    given, parameters = table_of(tx, {"id": "bigint"}, [(document.id,) for document in old])
+    for document_id, body in tx.execute(
+        text(
+            f"SELECT i.document_id, i.body FROM {given} JOIN inbox i ON i.document_id = given.id"
+            " WHERE i.outcome = 'held' ORDER BY i.document_id, i.version, i.id"
+        ),
+        parameters,
+    ):
+        by_id[document_id].held.append(bytes(body))
+
+
+def already_read(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, Read]:
+    """Which of these events were read before."""
+    if not keys:
+        return {}
+    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
+    found = tx.execute(
+        text(
+            f"SELECT i.source, i.event_id, i.sha256, i.outcome FROM {given}"
+            " JOIN inbox i ON i.source = given.source AND i.event_id = given.event_id"
+        ),
+        parameters,
+    )
+    return {EventKey(source, event_id): Read(sha256, outcome) for source, event_id, sha256, outcome in found}
+
+
+@dataclass(slots=True)
+class NewPosting:
+    """A posting to write. `after` and `reverses` name postings that are there; `after_previous` ties it to the
+    reversal written just before it for the same document."""
+
+    document_id: int
+    company: str
+    version: int
+    purpose: str
+    reference: str
+    voucher: bytes
+    book: str | None
+    after: int | None = None
+    reverses: int | None = None
+    after_reversal: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """An event to write into the inbox, with its outcome."""
+
+    key: EventKey
+    type: str
+    sha256: str
+    body: bytes
+    document_id: int | None
+    version: int | None
+    outcome: str
+    note: str
+
+
+def record_entries(tx: Connection, entries: Sequence[Entry], read_before: Iterable[EventKey]) -> None:
+    """Writes what became of each event: new rows, or the new outcome of one that was waiting."""
+    before = set(read_before)
+    insert_many(
+        tx,
+        inbox,
+        [
+            {
+                "source": entry.key.source,
+                "event_id": entry.key.event_id,
+                "type": entry.type,
+                "sha256": entry.sha256,
+                "body": entry.body,
+                "document_id": entry.document_id,
+                "version": entry.version,
+                "outcome": entry.outcome,
+                "note": entry.note,
+            }
+            for entry in entries
+            if entry.key not in before
+        ],
+    )
+    again = [entry for entry in entries if entry.key in before]
+    if again:
+        tx.execute(
+            text(
+                "UPDATE inbox SET outcome = :outcome, note = :note, document_id = :document_id, version = :version"
+                " WHERE source = :source AND event_id = :event_id"
+            ),
+            [
+                {
+                    "outcome": entry.outcome,
+                    "note": entry.note,
+                    "document_id": entry.document_id,
+                    "version": entry.version,
+                    "source": entry.key.source,
+                    "event_id": entry.key.event_id,
+                }
+                for entry in again
+            ],
+        )
+
+
+def record_documents(tx: Connection, changed: Sequence[Document]) -> None:
+    """Writes the version, content and state that now count."""
+    if not changed:
+        return
+    columns = {"id": "bigint", "version": "bigint", "sha256": "text", "state": "text", "blocked_by": "bigint"}
+    rows = [(d.id, d.version, d.sha256, d.state, d.blocked_by) for d in changed]
+    given, parameters = table_of(tx, columns, rows)
+    tx.execute(
+        text(
+            "UPDATE documents SET version = given.version, sha256 = given.sha256, state = given.state,"
+            f" blocked_by = given.blocked_by FROM {given} WHERE documents.id = given.id"
+        ),
+        parameters,
+    )
+
+
+def record_postings(tx: Connection, new: Sequence[NewPosting], cancelled: Sequence[int]) -> None:
+    """Writes postings, reversals first so that what depends on them can name them; drops the cancelled ones, which
+    never left us. A posting that the ERP rejected before takes the place of its old row, attempts kept."""
+    if cancelled:
+        tx.execute(
+            text("DELETE FROM postings WHERE id = :id AND state = 'PENDING' AND attempts = 0"),
+            [{"id": id_} for id_ in cancelled],
+        )
+    reversals = [posting for posting in new if posting.purpose == "reverse"]
+    made: dict[int, int] = {}
+    for posting in reversals:
+        made[posting.document_id] = _write_one(tx, posting)
+    plain: list[NewPosting] = []
+    for posting in new:
+        if posting.purpose == "reverse":
+            continue
+        if posting.after_reversal:
+            posting.after = made[posting.document_id]
+        plain.append(posting)
+    again = _rejected_before(tx, plain)
+    insert_many(
+        tx, postings, [_row(posting) for posting in plain if (posting.document_id, posting.version) not in again]
+    )
+    for posting in plain:
+        if (posting.document_id, posting.version) in again:
+            _write_again(tx, posting)
+
+
+def _row(posting: NewPosting) -> dict[str, Any]:
+    return {
+        "document_id": posting.document_id,
+        "company": posting.company,
+        "version": posting.version,
+        "purpose": posting.purpose,
+        "reference": posting.reference,
+        "state": "PENDING",
+        "voucher": posting.voucher,
+        "book": posting.book,
+        "depends_on": posting.after,
+        "reverses": posting.reverses,
+        "attempts": 0,
+        "tried_before": 0,
+        "asks": 0,
+        "epoch": 0,
+    }
+
+
+def _write_one(tx: Connection, posting: NewPosting) -> int:
+    if _rejected_before(tx, [posting]):
+        return _write_again(tx, posting)
+    return int(tx.execute(postings.insert().returning(postings.c.id), _row(posting)).scalar_one())
+
+
+def _rejected_before(tx: Connection, new: Sequence[NewPosting]) -> set[tuple[int, int]]:
+    """Of these, the ones that were sent once and rejected (all of one purpose)."""
+    if not new:
+        return set()
+    given, parameters = table_of(
+        tx, {"document_id": "bigint", "version": "bigint"}, [(p.document_id, p.version) for p in new]
+    )
+    found = tx.execute(
+        text(
+            f"SELECT p.document_id, p.version FROM {given} JOIN postings p ON p.document_id = given.document_id"
+            " AND p.version = given.version WHERE p.purpose = :purpose AND p.state = 'REJECTED'"
+        ),
+        {**parameters, "purpose": new[0].purpose},
+    )
+    return {(document_id, version) for document_id, version in found}
+
+
+def _write_again(tx: Connection, posting: NewPosting) -> int:
+    statement = text(
+        "UPDATE postings SET state = 'PENDING', voucher = :voucher, book = :book, depends_on = :depends_on,"
+        " reverses = :reverses, tried_before = attempts, asks = 0, next_at = created_at, code = NULL, message = NULL"
+        " WHERE document_id = :document_id AND version = :version AND purpose = :purpose AND state = 'REJECTED'"
+        " RETURNING id"
+    )
+    return int(tx.execute(statement, _row(posting)).scalar_one())
+
+
+def release(tx: Connection, document_ids: Sequence[int]) -> None:
+    """Lets the earliest waiting version of each document go: it travels through the outbox again, and takes the later
+    ones of its document with it, in order."""
+    for document_id in document_ids:
+        earliest = tx.execute(
+            text(
+                "SELECT id, source, event_id, type, body FROM inbox WHERE document_id = :id AND outcome = 'held'"
+                " ORDER BY version, id LIMIT 1"
+            ),
+            {"id": document_id},
+        ).first()
+        if earliest is None:
+            continue
+        let_go(tx, earliest.source, earliest.event_id, earliest.type, earliest.body)
+
+
+def let_go(tx: Connection, source: str, event_id: str, type_: str, body: bytes) -> None:
+    """Marks an event as to be read again and puts it into the outbox."""
+    from connector.ledger import outbox
+
+    tx.execute(
+        text("UPDATE inbox SET outcome = 'released' WHERE source = :source AND event_id = :event_id"),
+        {"source": source, "event_id": event_id},
+    )
+    outbox.add(tx, [outbox.OutboxRow(source, event_id, type_, bytes(body))])
+
+
+def lock(tx: Connection, document_ids: Iterable[int]) -> None:
+    """Locks documents before their postings, in the order everyone locks them."""
+    if tx.dialect.name != "postgresql":
+        return  # the transaction holds the whole database already
+    given, parameters = table_of(tx, {"id": "bigint"}, [(id_,) for id_ in sorted(set(document_ids))])
+    tx.execute(
+        text(f"SELECT d.id FROM {given} JOIN documents d ON d.id = given.id ORDER BY d.id FOR UPDATE OF d"), parameters
+    ).all()
+
+
+__all__ = [
+    "Document",
+    "DocumentKey",
+    "Entry",
+    "EventKey",
+    "NewPosting",
+    "Read",
+    "already_read",
+    "documents",
+    "hold",
+    "let_go",
+    "lock",
+    "record_documents",
+    "record_entries",
+    "record_postings",
+    "release",
+]
