@@ -93,10 +93,10 @@ def plan(document: DocumentState, version: Version) -> Plan:
         return Plan("applied", "nothing to book before it is approved")
     if version.number < document.version:
         return Plan("superseded", f"version {document.version} is here already")
-    if version.number == document.version:
-        if version.sha256 == document.sha256:
-            return Plan("duplicate", f"version {version.number} is here already")
+    if version.number == document.version and version.sha256 != document.sha256:
         return Plan("parked", f"version {version.number} is here with other content", code="SYN-301")
+    if version.number == document.version and not (version.released and _rejected(document.standing, version.number)):
+        return Plan("duplicate", f"version {version.number} is here already")
     if document.blocked_by is not None and not version.released:
         return Plan("held", f"an earlier version is parked as dead letter {document.blocked_by}", code="SYN-303")
     calling = _calling(document.standing)
@@ -106,6 +106,11 @@ def plan(document: DocumentState, version: Version) -> Plan:
     if version.intent == "withdraw" and not steps:
         return Plan("applied", "withdrawn before anything was booked")
     return Plan("applied", _sentence(steps, version), steps)
+
+
+def _rejected(standing: Sequence[Standing], version: int) -> bool:
+    """True where the ERP refused what this version needs, so that a person may have it tried anew."""
+    return any(p.state == "REJECTED" and (p.version == version or p.purpose == "reverse") for p in standing)
 
 
 def _calling(standing: Sequence[Standing]) -> Standing | None:

@@ -18,7 +18,7 @@ from connector.errors import ConnectorError
 from connector.ledger import audit, documents, outbox
 from connector.ledger.sql import now, now_text
 from connector.ledger.tables import dead_letters, inbox
-from contracts import Finding
+from contracts import Finding, Refused, parse, to_json
 
 
 @dataclass(slots=True)
@@ -166,19 +166,10 @@ def replay(tx: Connection, letter_id: int, *, actor: str, reason: str = "replaye
     if letter.posting_id is not None:
         said = _replay_posting(tx, letter)
     elif letter.event_id is not None and _in_inbox(tx, letter):
-        documents.let_go(tx, letter.source, letter.event_id, letter.type, letter.body)
+        documents.let_go(tx, letter.source, letter.event_id, letter.type, _event_body(tx, letter))
         said = "its event travels again"
     else:
-        # It never got as far as the inbox (unreadable, unsigned): the same bytes go in by the same door.
-        outbox.add(
-            tx,
-            [
-                outbox.OutboxRow(
-                    letter.source or "", letter.event_id or f"letter:{letter_id}", letter.type or "", letter.body
-                )
-            ],
-        )
-        said = "its bytes are read again"
+        said = _read_again(tx, letter)
     tx.execute(
         update(dead_letters)
         .where(dead_letters.c.id == letter_id)
@@ -300,15 +291,25 @@ def _replay_posting(tx: Connection, letter: Row[Any]) -> str:
     return f"its posting is {posting.state} already"
 
 
+def _read_again(tx: Connection, letter: Row[Any]) -> str:
+    """The letter never got as far as the inbox (unreadable, unsigned): a person's replay reads its bytes anew."""
+    try:
+        event = parse(letter.body, letter.content_type)
+    except Refused as refused:
+        raise NotOpen(f"dead letter {letter.id} still cannot be read: {refused}") from refused
+    tx.execute(
+        update(dead_letters)
+        .where(dead_letters.c.id == letter.id)
+        .values(source=event.source, event_id=event.id, type=event.type, company=event.company, number=event.number)
+    )
+    outbox.add(tx, [outbox.OutboxRow(event.source, event.id, event.type, to_json(event))])
+    return "it can be read now and travels again"
+
+
 def _replan_or_resend(tx: Connection, letter: Row[Any], posting_id: int) -> str:
     if letter.event_id is not None and _in_inbox(tx, letter):
-        # From the start: with today's mapping book, under the same reference.
-        tx.execute(
-            text("UPDATE documents SET version = version - 1, sha256 = NULL WHERE id = :id AND blocked_by = :letter"),
-            {"id": letter.document_id, "letter": letter.id},
-        )
-        documents.let_go(tx, letter.source, letter.event_id, letter.type, letter.body)
-        return "it is translated and posted anew"
+        documents.let_go(tx, letter.source, letter.event_id, letter.type, _event_body(tx, letter))
+        return "it is translated with today's mapping book and posted anew"
     tx.execute(
         text(
             f"UPDATE postings SET state = 'PENDING', tried_before = attempts, next_at = {now_text(tx)}"
@@ -317,3 +318,11 @@ def _replan_or_resend(tx: Connection, letter: Row[Any], posting_id: int) -> str:
         {"id": posting_id},
     )
     return "it is posted again"
+
+
+def _event_body(tx: Connection, letter: Row[Any]) -> bytes:
+    return bytes(
+        tx.execute(
+            select(inbox.c.body).where(inbox.c.source == letter.source, inbox.c.event_id == letter.event_id)
+        ).scalar_one()
+    )

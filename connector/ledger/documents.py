@@ -300,19 +300,20 @@ def _write_again(tx: Connection, posting: NewPosting) -> int:
 
 
 def release(tx: Connection, document_ids: Sequence[int]) -> None:
-    """Lets the earliest waiting version of each document go: it travels through the outbox again, and takes the later
-    ones of its document with it, in order."""
+    """Lets the earliest waiting version of each document go, where nothing blocks its lane: it travels through the
+    outbox again and takes the later ones of its document with it, in order."""
     for document_id in document_ids:
         earliest = tx.execute(
             text(
-                "SELECT id, source, event_id, type, body FROM inbox WHERE document_id = :id AND outcome = 'held'"
-                " ORDER BY version, id LIMIT 1"
+                "SELECT i.source, i.event_id, i.type, i.body FROM inbox i JOIN documents d ON d.id = i.document_id"
+                " WHERE i.document_id = :id AND i.outcome = 'held' AND d.blocked_by IS NULL AND NOT EXISTS"
+                " (SELECT 1 FROM inbox r WHERE r.document_id = i.document_id AND r.outcome = 'released')"
+                " ORDER BY i.version, i.id LIMIT 1"
             ),
             {"id": document_id},
         ).first()
-        if earliest is None:
-            continue
-        let_go(tx, earliest.source, earliest.event_id, earliest.type, earliest.body)
+        if earliest is not None:
+            let_go(tx, earliest.source, earliest.event_id, earliest.type, earliest.body)
 
 
 def let_go(tx: Connection, source: str, event_id: str, type_: str, body: bytes) -> None:
@@ -324,6 +325,29 @@ def let_go(tx: Connection, source: str, event_id: str, type_: str, body: bytes) 
         {"source": source, "event_id": event_id},
     )
     outbox.add(tx, [outbox.OutboxRow(source, event_id, type_, bytes(body))])
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A document and the event that brought the version that counts."""
+
+    key: DocumentKey
+    source: str
+    event_id: str | None
+    type: str | None
+
+
+def origin(tx: Connection, document_id: int) -> Origin:
+    """Where the version that counts came from."""
+    row = tx.execute(
+        text(
+            "SELECT d.kind, d.company, d.number, d.source, i.event_id, i.type FROM documents d"
+            " LEFT JOIN inbox i ON i.document_id = d.id AND i.version = d.version AND i.outcome = 'applied'"
+            " WHERE d.id = :id ORDER BY i.id DESC LIMIT 1"
+        ),
+        {"id": document_id},
+    ).one()
+    return Origin(DocumentKey(row.kind, row.company, row.number), row.source, row.event_id, row.type)
 
 
 def lock(tx: Connection, document_ids: Iterable[int]) -> None:

@@ -78,3 +78,18 @@ def settle(tx: Connection, keys: Sequence[tuple[str, str]]) -> None:
 def waiting(tx: Connection) -> int:
     """Events nobody recorded yet."""
     return int(tx.scalar(select(func.count()).select_from(outbox)) or 0)
+
+
+def on_the_way(tx: Connection, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], bytes]:
+    """Which of these events (source, id) are in the outbox, with their bytes."""
+    if not keys:
+        return {}
+    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
+    found = tx.execute(
+        text(
+            f"SELECT o.source, o.event_id, o.body FROM {given} JOIN outbox o"
+            " ON o.source = given.source AND o.event_id = given.event_id"
+        ),
+        parameters,
+    )
+    return {(source, event_id): bytes(body) for source, event_id, body in found}

@@ -1,0 +1,96 @@
+"""Write-backs: status on its way to the OA, claimed and settled like postings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from connector.ledger.sql import insert_many, now_plus, now_text
+from connector.ledger.tables import write_backs
+
+
+@dataclass(frozen=True, slots=True)
+class NewWriteBack:
+    """A status to tell a system (`/oa/<adapter>/<company>`), because of an event."""
+
+    document_id: int
+    system: str
+    event_source: str
+    event_id: str
+    status: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBack:
+    """A write-back in the hands of one worker."""
+
+    id: int
+    document_id: int
+    system: str
+    status: bytes
+    attempts: int
+    epoch: int
+
+
+def add(tx: Connection, new: Sequence[NewWriteBack]) -> None:
+    """Each event is written back once, however often it arrives."""
+    rows = [
+        {
+            "document_id": item.document_id,
+            "system": item.system,
+            "event_source": item.event_source,
+            "event_id": item.event_id,
+            "status": item.status,
+            "state": "PENDING",
+            "attempts": 0,
+            "epoch": 0,
+        }
+        for item in new
+    ]
+    insert_many(tx, write_backs, rows, skip_existing=True)
+
+
+def claim_due(tx: Connection, system: str, limit: int, lease_s: float, worker: str) -> list[WriteBack]:
+    """Write-backs that may be told now: the earliest of each document, so that a status never goes backward; also
+    those whose worker went away, because telling twice is harmless."""
+    skip = " FOR UPDATE OF w SKIP LOCKED" if tx.dialect.name == "postgresql" else ""
+    rows = tx.execute(
+        text(
+            "UPDATE write_backs SET state = 'SENDING', attempts = attempts + 1, epoch = epoch + 1,"
+            f" lease_owner = :worker, lease_until = {now_plus(tx, ':lease_s')} WHERE id IN ("
+            " SELECT w.id FROM write_backs w WHERE w.system = :system"
+            f" AND ((w.state = 'PENDING' AND w.next_at <= {now_text(tx)})"
+            f" OR (w.state = 'SENDING' AND w.lease_until < {now_text(tx)}))"
+            " AND NOT EXISTS (SELECT 1 FROM write_backs e WHERE e.document_id = w.document_id AND e.id < w.id"
+            " AND e.state IN ('PENDING', 'SENDING'))"
+            f" ORDER BY w.id LIMIT :limit{skip}) RETURNING id, document_id, system, status, attempts, epoch"
+        ),
+        {"system": system, "limit": limit, "lease_s": lease_s, "worker": worker},
+    ).all()
+    claims = [WriteBack(r.id, r.document_id, r.system, bytes(r.status), r.attempts, r.epoch) for r in rows]
+    return sorted(claims, key=lambda claim: claim.id)
+
+
+def move(
+    tx: Connection,
+    claim: WriteBack,
+    state: str,
+    *,
+    wait_s: float = 0,
+    code: str | None = None,
+    message: str | None = None,
+) -> bool:
+    """Ends a claim; False where another worker has it by now."""
+    settled = f", settled_at = {now_text(tx)}" if state in ("DONE", "FAILED") else ""
+    changed = tx.execute(
+        text(
+            f"UPDATE write_backs SET state = :state, next_at = {now_plus(tx, ':wait_s')}, lease_owner = NULL,"
+            f" lease_until = NULL, code = :code, message = :message{settled}"
+            " WHERE id = :id AND epoch = :epoch AND state = 'SENDING'"
+        ),
+        {"state": state, "wait_s": wait_s, "code": code, "message": message, "id": claim.id, "epoch": claim.epoch},
+    )
+    return changed.rowcount == 1

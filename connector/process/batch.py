@@ -1,0 +1,172 @@
+"""A batch in the making: what the process managers decide about each event, written by one transaction or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from connector.ledger import deadletters, documents, outbox, write_backs
+from connector.ledger.documents import Document, DocumentKey, Entry, EventKey, NewPosting, Read
+from connector.plan import Standing
+from contracts.envelope import AnyEvent
+
+
+@dataclass(slots=True)
+class Arrived:
+    """An event of this batch: the bytes it came as, and whether it was read before and let go again."""
+
+    event: AnyEvent
+    key: EventKey
+    body: bytes
+    sha256: str
+    door: str
+    waiting: bool = False  # it was held before; nobody let it go yet
+    released: bool = False
+
+
+@dataclass(slots=True)
+class BatchResult:
+    """Counts of a batch, and whom to ring: companies with something to post, systems with something to write back."""
+
+    read: int = 0
+    applied: int = 0
+    duplicates: int = 0
+    superseded: int = 0
+    held: int = 0
+    parked: int = 0
+    to_post: set[str] = field(default_factory=set)
+    to_write_back: set[str] = field(default_factory=set)
+
+    def add(self, other: BatchResult) -> None:
+        """Sums up."""
+        for name in ("read", "applied", "duplicates", "superseded", "held", "parked"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.to_post |= other.to_post
+        self.to_write_back |= other.to_write_back
+
+
+class Batch:
+    """Decisions about events, gathered document by document."""
+
+    def __init__(self, tx: Connection, held: Mapping[DocumentKey, Document], seen: Mapping[EventKey, Read]) -> None:
+        self.tx = tx
+        self.held = held
+        self.seen = seen
+        self.result = BatchResult()
+        self.write_backs: list[write_backs.NewWriteBack] = []
+        self._entries: dict[EventKey, Entry] = {}
+        self._letters: list[tuple[EventKey | None, deadletters.Letter]] = []
+        self._changed: dict[int, Document] = {}
+        self._new: dict[int, NewPosting] = {}
+        self._cancelled: list[int] = []
+        self._superseded: list[tuple[int, int, int]] = []
+        self._applied_again: list[EventKey] = []
+        self._known: list[EventKey] = []
+        self._read_before: set[EventKey] = set()
+
+    def end(self, arrived: Arrived, document: Document, outcome: str, note: str) -> None:
+        """Writes down what became of an event."""
+        event = arrived.event
+        # An answer of the ERP is about the document, but is no version of it.
+        version = event.version if event.kind == document.key.kind else None
+        self._entries[arrived.key] = Entry(
+            arrived.key, event.type, arrived.sha256, arrived.body, document.id, version, outcome, note
+        )
+        if arrived.waiting or arrived.key in self.seen:
+            self._read_before.add(arrived.key)
+        counter = {"duplicate": "duplicates"}.get(outcome, outcome)
+        setattr(self.result, counter, getattr(self.result, counter) + 1)
+        if outcome in ("applied", "superseded", "duplicate") and (arrived.released or arrived.waiting):
+            self._applied_again.append(arrived.key)
+
+    def skip(self, arrived: Arrived) -> None:
+        """The event is recorded already: nothing of it needs sending any more."""
+        self._known.append(arrived.key)
+        self.result.duplicates += 1
+
+    def park(self, arrived: Arrived, document: Document, letter: deadletters.Letter) -> None:
+        """The event goes to a person."""
+        self.end(arrived, document, "parked", letter.message)
+        self._letters.append((arrived.key, letter))
+        if letter.blocks:
+            document.blocked_by = -1  # known to later versions in this batch; the letter's id comes when it is written
+            document.state = "parked" if document.state == "new" else document.state
+            self.change(document)
+
+    def park_bytes(self, letter: deadletters.Letter) -> None:
+        """Something that is no event of a document goes to a person."""
+        self._letters.append((None, letter))
+        self.result.parked += 1
+
+    def change(self, document: Document) -> None:
+        """The document's row is to be written."""
+        self._changed[document.id] = document
+
+    def post(self, document: Document, posting: NewPosting) -> None:
+        """A posting is to be written; until it has an id, later versions in this batch know it by a number below 0."""
+        place = -len(self._new) - 1
+        self._new[place] = posting
+        document.standing.append(
+            Standing(
+                place,
+                posting.version,
+                "reverse" if posting.purpose == "reverse" else "post",
+                "PENDING",
+                0,
+                posting.reverses,
+            )
+        )
+        self.result.to_post.add(posting.company)
+
+    def cancel(self, document: Document, posting: Standing, winner: int) -> None:
+        """A posting that never left us is dropped; its version ends as superseded by `winner`."""
+        if posting.id < 0:
+            del self._new[posting.id]
+        else:
+            self._cancelled.append(posting.id)
+        document.standing.remove(posting)
+        self._superseded.append((document.id, posting.version, winner))
+
+    def write(self) -> BatchResult:
+        """Writes everything, in an order that keeps every reference good."""
+        self._mark_superseded_here()
+        keys = list(self._entries)
+        documents.record_entries(self.tx, list(self._entries.values()), self._read_before)
+        documents.record_documents(self.tx, list(self._changed.values()))
+        documents.record_postings(self.tx, list(self._new.values()), self._cancelled)
+        if self._superseded:
+            self._mark_superseded_before()
+        for _key, letter in self._letters:
+            deadletters.park(self.tx, letter)
+        write_backs.add(self.tx, self.write_backs)
+        if self._applied_again:
+            deadletters.resolve_replayed(self.tx, self._applied_again)
+        outbox.settle(self.tx, [*keys, *self._known])
+        return self.result
+
+    def _mark_superseded_here(self) -> None:
+        by_version = {(document_id, version): winner for document_id, version, winner in self._superseded}
+        if not by_version:
+            return
+        for key, entry in self._entries.items():
+            winner = by_version.get((entry.document_id or 0, entry.version or 0))
+            if winner is not None and entry.outcome == "applied":
+                self._entries[key] = replace(entry, outcome="superseded", note=f"version {winner} took its place")
+
+    def _mark_superseded_before(self) -> None:
+        self.tx.execute(
+            text(
+                "UPDATE inbox SET outcome = 'superseded', note = :note"
+                " WHERE document_id = :document_id AND version = :version AND outcome = 'applied'"
+            ),
+            [
+                {"note": f"version {winner} took its place", "document_id": document_id, "version": version}
+                for document_id, version, winner in self._superseded
+            ],
+        )
+
+
+__all__ = ["Arrived", "Batch", "BatchResult", "NewPosting"]

@@ -1,0 +1,138 @@
+"""Intake: from a door into the ledger. When these functions return, what they were given cannot be lost."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from sqlalchemy import text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
+
+from connector.adapter import Change
+from connector.ledger import Ledger, deadletters, documents, outbox
+from connector.ledger.documents import DocumentKey, EventKey
+from connector.ledger.tables import originals
+from contracts import Finding, to_json
+from contracts.envelope import AnyEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An event that is safe: `duplicate` says that the very same one was safe already."""
+
+    source: str
+    event_id: str
+    number: str
+    version: int
+    status: Literal["accepted", "duplicate"]
+
+
+def document_key(event: AnyEvent) -> DocumentKey:
+    """The document an event is about: answers of the ERP are about the report they answer."""
+    family = event.type.rsplit(".", 2)[0]
+    kind = "expense.report" if family in ("voucher", "payment") else family
+    return DocumentKey(kind, event.company, event.number)
+
+
+def accept(ledger: Ledger, changes: Sequence[Change], door: str) -> list[Accepted]:
+    """Stores changes in one transaction, original bytes and outbox rows together, and returns after the commit."""
+    with ledger.begin() as tx:
+        return accept_in(tx, changes, door)
+
+
+def accept_in(tx: Connection, changes: Sequence[Change], door: str) -> list[Accepted]:
+    """The same inside a transaction of the caller, which must commit before anyone is told."""
+    numbered = [_number(tx, change) if change.unnumbered else change for change in changes]
+    keys = [EventKey(change.event.source, change.event.id) for change in numbered]
+    known = {key: read.sha256 for key, read in documents.already_read(tx, keys).items()}
+    known |= {EventKey(*key): _sha256(body) for key, body in outbox.on_the_way(tx, keys).items()}
+    rows: list[outbox.OutboxRow] = []
+    answers: list[Accepted] = []
+    for key, change in zip(keys, numbered, strict=True):
+        event = change.event
+        body = to_json(event)
+        sha256 = _sha256(body)
+        status: Literal["accepted", "duplicate"] = "duplicate" if key in known else "accepted"
+        answers.append(Accepted(event.source, event.id, event.number, event.version, status))
+        # A known key with other content travels all the same: the worker parks it, where dropping it here would hide
+        # that somebody uses a key twice.
+        if known.get(key) != sha256:
+            rows.append(outbox.OutboxRow(event.source, event.id, event.type, body))
+            _keep_original(tx, event, door, change.raw, body)
+        known[key] = sha256
+    outbox.add(tx, rows)
+    return answers
+
+
+def publish(connection: Connection, *events: AnyEvent) -> None:
+    """The transactional outbox: the events are sent if, and only if, the caller's own transaction commits. The
+    connection must be one of the ledger's database."""
+    outbox.add(connection, [outbox.OutboxRow(e.source, e.id, e.type, to_json(e)) for e in events])
+
+
+def refuse(
+    ledger: Ledger,
+    raw: bytes,
+    door: str,
+    findings: Sequence[Finding],
+    content_type: str = "application/json",
+    source: str | None = None,
+) -> int:
+    """Stores what could not be read as a dead letter, with the original bytes, and gives its id."""
+    first = findings[0]
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    letter = deadletters.Letter(
+        code=first.code,
+        message=f"{first.path}: expected {first.expected}, got {first.got}; {first.fix}{more}",
+        door=door,
+        body=raw,
+        content_type=content_type,
+        findings=tuple(findings),
+        source=source,
+    )
+    with ledger.begin() as tx:
+        return deadletters.park(tx, letter)
+
+
+def _number(tx: Connection, change: Change) -> Change:
+    """Numbers a version for a system that does not: the next one where the content is not what it last offered."""
+    event = change.event
+    key = document_key(event)
+    documents.hold(tx, [(key, event.source)])
+    content = event.data.model_dump_json(exclude={"version", "approved_at"}).encode()
+    sha256 = hashlib.sha256(event.type.encode() + b"\0" + content).hexdigest()
+    offered = tx.execute(
+        text(
+            "SELECT id, offered_version, offered_sha256 FROM documents"
+            " WHERE kind = :kind AND company = :company AND number = :number"
+        ),
+        key._asdict(),
+    ).one()
+    version = int(offered.offered_version)
+    if offered.offered_sha256 != sha256:
+        version += 1
+        tx.execute(
+            text("UPDATE documents SET offered_version = :version, offered_sha256 = :sha256 WHERE id = :id"),
+            {"version": version, "sha256": sha256, "id": offered.id},
+        )
+    data = event.data.model_copy(update={"version": version})
+    numbered = event.model_copy(
+        update={"data": data, "sequence": str(version), "id": f"{event.subject}:{version}:{sha256[:16]}"}
+    )
+    return replace(change, event=numbered, unnumbered=False)
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def _keep_original(tx: Connection, event: AnyEvent, door: str, raw: bytes, body: bytes) -> None:
+    if raw == body:
+        return
+    insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+    tx.execute(
+        insert(originals).values(source=event.source, event_id=event.id, door=door, body=raw).on_conflict_do_nothing()
+    )

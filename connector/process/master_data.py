@@ -1,0 +1,116 @@
+"""The story of a master record: both sides tell what they know, the conflict rules decide, a person is asked where they cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import RowMapping, select
+
+from connector.conflict import Resolution, resolve
+from connector.ledger import deadletters
+from connector.ledger.documents import Document
+from connector.ledger.tables import master_records
+from connector.process.batch import Arrived, Batch
+from contracts.envelope import AnyEvent
+
+
+def apply(
+    batch: Batch, document: Document, arrived: Sequence[Arrived], owners: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Takes the changes of one record in the order of their versions, each side's numbers on its own."""
+    for item in sorted(arrived, key=lambda item: (item.event.time, item.event.version)):
+        _apply_one(batch, document, item, owners)
+
+
+def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Mapping[str, Mapping[str, str]]) -> None:
+    event = item.event
+    side = event.system
+    record = (
+        batch.tx.execute(select(master_records).where(master_records.c.document_id == document.id)).mappings().first()
+    )
+    if record is not None and event.version <= record[f"{side}_version"]:
+        batch.end(
+            item, document, "superseded", f"the {side.upper()} told of version {record[f'{side}_version']} before"
+        )
+        return
+    told = {"oa": _kept(record, "oa"), "erp": _kept(record, "erp")}
+    told[side] = None if event.happening == "deleted" else _values(event)
+    base = _kept(record, "base") or {}
+    resolution = resolve(owners.get(event.kind.split(".")[1], {}), base, told["oa"], told["erp"])
+    _write(batch, document, event, record, told, base, resolution)
+    document.version, document.state = max(document.version, event.version), "known"
+    batch.change(document)
+    if resolution.parked:
+        batch.park(item, document, _letter(item, document, resolution))
+    else:
+        batch.end(
+            item, document, "applied", "; ".join(f"{f}: {w}" for f, w in resolution.winners.items()) or "no change"
+        )
+
+
+def _values(event: AnyEvent) -> dict[str, Any]:
+    stated: dict[str, Any] = event.data.model_dump(
+        mode="json", exclude={"company", "id", "version", "changed_at"}, exclude_none=True
+    )
+    return stated
+
+
+def _kept(record: RowMapping | None, column: str) -> dict[str, Any] | None:
+    if record is None or record[column] is None:
+        return None
+    values: dict[str, Any] = orjson.loads(record[column])
+    return values
+
+
+def _write(
+    batch: Batch,
+    document: Document,
+    event: AnyEvent,
+    record: RowMapping | None,
+    told: Mapping[str, Any],
+    base: Mapping[str, Any],
+    resolution: Resolution,
+) -> None:
+    versions = {"oa": 0, "erp": 0} if record is None else {"oa": record["oa_version"], "erp": record["erp_version"]}
+    versions[event.system] = event.version
+    values = {
+        # What both sides agree on from here: where they do not, the old base stays for the disputed fields.
+        "base": _dump({**resolution.values, **{f: base[f] for f in resolution.parked if f in base}}),
+        "oa": None if told["oa"] is None else _dump(told["oa"]),
+        "erp": None if told["erp"] is None else _dump(told["erp"]),
+        "oa_version": versions["oa"],
+        "erp_version": versions["erp"],
+        "merged": _dump(resolution.values),
+        "winners": _dump(resolution.winners),
+        "conflict": bool(resolution.parked),
+    }
+    if record is None:
+        key = {"document_id": document.id, "company": event.company, "kind": event.kind, "key": event.number}
+        batch.tx.execute(master_records.insert(), {**key, **values})
+    else:
+        batch.tx.execute(master_records.update().where(master_records.c.id == record["id"]).values(**values))
+
+
+def _letter(item: Arrived, document: Document, resolution: Resolution) -> deadletters.Letter:
+    said = "; ".join(
+        f"{field}: the OA says {both.oa!r}, the ERP says {both.erp!r}" for field, both in resolution.parked.items()
+    )
+    event = item.event
+    return deadletters.Letter(
+        code="SYN-305",
+        message=f"changed on both sides: {said}",
+        door=item.door,
+        body=item.body,
+        source=event.source,
+        event_id=event.id,
+        type=event.type,
+        company=event.company,
+        number=event.number,
+        document_id=document.id,
+    )
+
+
+def _dump(values: Mapping[str, Any]) -> str:
+    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()

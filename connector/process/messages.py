@@ -1,0 +1,76 @@
+"""From bytes on a channel to events that can be trusted, and back to the question whether two say the same."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from connector.channels import Message
+from connector.channels.signature import verify
+from connector.ledger.deadletters import Letter
+from connector.ledger.documents import Document, EventKey
+from connector.process.batch import Arrived
+from connector.settings import Security
+from contracts import Refused, parse_event
+from contracts.envelope import AnyEvent
+
+
+def open_messages(messages: Sequence[Message], security: Security, door: str) -> tuple[list[Arrived], list[Letter]]:
+    """Decodes and verifies each message; what cannot be read or trusted becomes a letter with its original bytes."""
+    arrived: list[Arrived] = []
+    letters: list[Letter] = []
+    for message in messages:
+        try:
+            event = parse_event(message.body)
+            verify(message, security, event.source)
+        except Refused as refused:
+            letters.append(_unreadable(message, refused, door))
+            continue
+        sha256 = hashlib.sha256(message.body).hexdigest()
+        arrived.append(Arrived(event, EventKey(event.source, event.id), message.body, sha256, door))
+    return arrived, letters
+
+
+def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
+    first = refused.findings[0]
+    more = f" (and {len(refused.findings) - 1} more)" if len(refused.findings) > 1 else ""
+    return Letter(
+        code=first.code,
+        message=f"{first}{more}",
+        door=door,
+        body=message.body,
+        content_type=message.headers.get("content-type", "application/json"),
+        findings=refused.findings,
+    )
+
+
+def reread(body: bytes, door: str) -> Arrived:
+    """An event from the inbox: it was verified when it came in."""
+    event = parse_event(body)
+    return Arrived(event, EventKey(event.source, event.id), body, hashlib.sha256(body).hexdigest(), door, waiting=True)
+
+
+def same_event(tx: Connection, arrived: Arrived) -> bool:
+    """True where the event read before under this key says the same, whatever its bytes look like."""
+    body = tx.scalar(
+        text("SELECT body FROM inbox WHERE source = :source AND event_id = :event_id"), arrived.key._asdict()
+    )
+    return body is not None and parse_event(bytes(body)) == arrived.event
+
+
+def same_content(tx: Connection, document: Document, event: AnyEvent) -> bool:
+    """True where the version that counts has the same data, whatever event brought it."""
+    body = tx.scalar(
+        text(
+            "SELECT body FROM inbox WHERE document_id = :document_id AND version = :version"
+            " AND sha256 = :sha256 ORDER BY id LIMIT 1"
+        ),
+        {"document_id": document.id, "version": document.version, "sha256": document.sha256},
+    )
+    if body is None:
+        return False
+    known = parse_event(bytes(body))
+    return known.data == event.data and known.happening == event.happening

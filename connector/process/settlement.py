@@ -1,0 +1,78 @@
+"""The way back: what the ERP says about a report is written back to the OA that it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict
+from datetime import date
+from typing import Any
+
+import orjson
+
+from connector.adapter import Status
+from connector.ledger import postings
+from connector.ledger.documents import Document
+from connector.ledger.write_backs import NewWriteBack
+from connector.process.batch import Arrived, Batch
+from contracts.envelope import AnyEvent
+
+_STATES = {"voucher.posted": "posted", "voucher.rejected": "rejected", "voucher.reversed": "reversed"}
+
+
+def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], listening: Collection[str]) -> None:
+    """Turns each answer into a write-back for the document's own OA, where that OA takes any."""
+    for item in arrived:
+        event = item.event
+        state = _STATES.get(f"{event.kind}.{event.happening}")
+        if state is None:
+            batch.end(item, document, "applied", "recorded")
+            continue
+        if state == "reversed" and _reversed_by_hand(batch, document, event):
+            note = "reversed in the ERP by somebody else; the ledger follows"
+        else:
+            note = "recorded"
+        if document.source in listening:
+            batch.write_backs.append(
+                NewWriteBack(document.id, document.source, event.source, event.id, to_bytes(_status(event, state)))
+            )
+            batch.result.to_write_back.add(document.source)
+            note = "to be written back to the OA"
+        batch.end(item, document, "applied", note)
+
+
+def _reversed_by_hand(batch: Batch, document: Document, event: AnyEvent) -> bool:
+    """Follows a reversal that the ERP tells of and we did not ask for."""
+    version = event.data.document.version
+    reversals = {p.reverses for p in document.standing if p.purpose == "reverse" and p.state != "REJECTED"}
+    for posting in document.standing:
+        live = posting.purpose == "post" and posting.state == "POSTED" and posting.version == version
+        if live and posting.id not in reversals:
+            postings.mark_reversed(batch.tx, posting.id)
+            return True
+    return False
+
+
+def _status(event: AnyEvent, state: str) -> Status:
+    data: Any = event.data
+    return Status(
+        company=event.company,
+        number=event.number,
+        version=data.document.version,
+        state=state,  # type: ignore[arg-type]
+        erp_number=getattr(data, "erp_number", None),
+        on=getattr(data, "posted_on", None) or getattr(data, "reversed_on", None),
+        code=getattr(data, "code", None),
+        message=getattr(data, "message", None),
+    )
+
+
+def to_bytes(status: Status) -> bytes:
+    """A status as the ledger keeps it."""
+    return orjson.dumps(asdict(status))
+
+
+def from_bytes(kept: bytes) -> Status:
+    """The status that `to_bytes` kept."""
+    values = orjson.loads(kept)
+    on = values.pop("on")
+    return Status(**values, on=None if on is None else date.fromisoformat(on))

@@ -1,0 +1,168 @@
+"""The batch step: messages in, one transaction, decisions out. What cannot be decided waits or goes to a person."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from connector.channels import Message
+from connector.errors import Unavailable
+from connector.ledger import Ledger, documents
+from connector.ledger.deadletters import Letter
+from connector.ledger.documents import Document, DocumentKey
+from connector.process import expense, master_data, settlement
+from connector.process.batch import Arrived, Batch, BatchResult
+from connector.process.intake import document_key
+from connector.process.messages import open_messages, reread, same_event
+from connector.retry import call
+from connector.settings import Retry, Security
+from connector.translate import Book
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What deciding needs: the ledger, the mapping book, who signs, who owns a field, and which OAs listen."""
+
+    ledger: Ledger
+    book: Callable[[], Book]
+    security: Security
+    retry: Retry
+    owners: Mapping[str, Mapping[str, str]]
+    listening: Collection[str]
+
+    def apply(self, messages: Sequence[Message], door: str = "broker") -> BatchResult:
+        """Decides about every message in one transaction and returns after its commit: only then may they be
+        acknowledged. Raises Unavailable where the ledger is away; then nothing happened.
+
+        One message that cannot be processed never spoils the others: the batch is then taken one by one, and the
+        culprit is parked.
+        """
+        arrived, letters = open_messages(messages, self.security, door)
+        for message in messages:
+            if message.headers.get("x-given-up"):
+                log.warning("redelivered too often", reason=message.headers["x-given-up"])
+        return self._apply(arrived, letters)
+
+    def _apply(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:
+        try:
+            # Two batches that crossed in the database: one of them simply tries again.
+            return call(lambda: self._decide(arrived, letters), on=OperationalError, retry=self.retry)
+        except (OperationalError, InterfaceError) as error:
+            raise Unavailable(f"the ledger is away: {_short(error)}", code="OPS-805") from error
+        except Exception as error:  # noqa: BLE001 - the edge where one bad message must not stop the others
+            if len(arrived) + len(letters) == 1:
+                return self._give_up(arrived, letters, error)
+            log.warning("a batch is taken one by one", error=_short(error), size=len(arrived))
+            result = BatchResult()
+            for letter in letters:
+                result.add(self._apply([], [letter]))
+            for item in arrived:
+                result.add(self._apply([item], []))
+            return result
+
+    def _decide(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:
+        with self.ledger.begin() as tx:
+            lanes: dict[DocumentKey, list[Arrived]] = defaultdict(list)
+            for item in arrived:
+                lanes[document_key(item.event)].append(item)
+            held = documents.hold(tx, [(key, items[0].event.source) for key, items in lanes.items()])
+            seen = documents.already_read(tx, [item.key for item in arrived])
+            batch = Batch(tx, held, seen)
+            for key, items in lanes.items():
+                document = held[key]
+                self._process(batch, document, self._unread(batch, document, items))
+            for letter in letters:
+                batch.park_bytes(letter)
+            batch.result.read = len(arrived) + len(letters)
+            return batch.write()
+
+    def _unread(self, batch: Batch, document: Document, items: Sequence[Arrived]) -> list[Arrived]:
+        """Of what arrived for a document, what was not read before; plus the versions of it that wait."""
+        unread = {}
+        for item in items:
+            before = batch.seen.get(item.key)
+            twin = unread.get(item.key)
+            if before is not None and before.outcome == "released":
+                item.released = True
+            elif before is not None:
+                if before.sha256 == item.sha256 or same_event(batch.tx, item):
+                    batch.skip(item)
+                else:
+                    batch.park_bytes(_key_reused(item, document))
+                    batch.skip(item)
+                continue
+            if twin is None:
+                unread[item.key] = item
+            elif twin.sha256 == item.sha256 or twin.event == item.event:
+                batch.skip(item)
+            else:
+                batch.park_bytes(_key_reused(item, document))
+        for body in document.held:
+            item = reread(body, "ledger")
+            unread.setdefault(item.key, item)
+        return list(unread.values())
+
+    def _process(self, batch: Batch, document: Document, items: Sequence[Arrived]) -> None:
+        """Hands the events of a document to the process manager of their kind."""
+        reports = [item for item in items if item.event.kind == "expense.report"]
+        answers = [item for item in items if item.event.kind in ("voucher", "payment")]
+        records = [item for item in items if item.event.kind.startswith("master.")]
+        if reports:
+            expense.apply(batch, document, reports, self.book())
+        if answers:
+            settlement.apply(batch, document, answers, self.listening)
+        if records:
+            master_data.apply(batch, document, records, self.owners)
+        for item in items:
+            if item.event.kind == "advance":
+                batch.end(item, document, "applied", "recorded")
+
+    def _give_up(self, arrived: Sequence[Arrived], letters: Sequence[Letter], error: Exception) -> BatchResult:
+        """Parks the one message that breaks our own code or the database, with the error."""
+        reason = f"{type(error).__name__}: {_short(error)}"
+        log.error("a message is parked because processing it fails", error=reason, exc_info=error)
+        if letters:
+            letter = letters[0]
+        else:
+            item = arrived[0]
+            letter = Letter(
+                code="OPS-802",
+                message=reason,
+                door=item.door,
+                body=item.body,
+                type=item.event.type,
+                company=item.event.company,
+                number=item.event.number,
+            )
+        with self.ledger.begin() as tx:
+            batch = Batch(tx, {}, {})
+            for item in arrived:
+                batch.skip(item)
+            batch.park_bytes(letter)
+            batch.result.read = 1
+            batch.result.duplicates = 0
+            return batch.write()
+
+
+def _key_reused(item: Arrived, document: Document) -> Letter:
+    return Letter(
+        code="SYN-301",
+        message=f"the event id {item.event.id} was used before with other content",
+        door=item.door,
+        body=item.body,
+        type=item.event.type,
+        company=item.event.company,
+        number=item.event.number,
+        document_id=document.id,
+    )
+
+
+def _short(error: Exception) -> str:
+    text = str(error.orig if isinstance(error, DBAPIError) and error.orig else error)
+    return text.strip().splitlines()[0][:300] if text.strip() else type(error).__name__
