@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Row, func, or_, select, text, update
 from sqlalchemy.engine import Connection
 
 from connector.errors import ConnectorError
-from connector.ledger import audit, documents, outbox
+from connector.ledger import audit, documents, outbox, write_backs
 from connector.ledger.sql import now, now_text
 from connector.ledger.tables import dead_letters, inbox
 from contracts import Finding, Refused, parse, to_json
@@ -41,6 +41,7 @@ class Letter:
     currency: str | None = None
     document_id: int | None = None
     posting_id: int | None = None
+    write_back_id: int | None = None
     blocks: bool = False
 
 
@@ -86,6 +87,7 @@ def park(tx: Connection, letter: Letter) -> int:
         "currency": letter.currency,
         "document_id": letter.document_id,
         "posting_id": letter.posting_id,
+        "write_back_id": letter.write_back_id,
         "state": "open",
     }
     known = None
@@ -163,7 +165,9 @@ def replay(tx: Connection, letter_id: int, *, actor: str, reason: str = "replaye
     """Sends the letter's event, or its posting, on its way again. Twice, or by two people at once, has one effect:
     the second is refused. Gives a sentence that says what happens now."""
     letter = _open(tx, letter_id)
-    if letter.posting_id is not None:
+    if letter.write_back_id is not None:
+        said = write_backs.again(tx, letter.write_back_id)
+    elif letter.posting_id is not None:
         said = _replay_posting(tx, letter)
     elif letter.event_id is not None and _in_inbox(tx, letter):
         documents.let_go(tx, letter.source, letter.event_id, letter.type, _event_body(tx, letter))
@@ -226,6 +230,7 @@ def resolve_replayed(tx: Connection, keys: Sequence[documents.EventKey]) -> None
                 dead_letters.c.event_id == key.event_id,
                 dead_letters.c.state == "replayed",
                 dead_letters.c.posting_id.is_(None),
+                dead_letters.c.write_back_id.is_(None),
             )
             .values(state="resolved")
         )
@@ -241,6 +246,15 @@ def resolve_posting(tx: Connection, posting_id: int) -> None:
     )
     for letter_id, document_id in done.all():
         unblock(tx, letter_id, document_id)
+
+
+def resolve_write_back(tx: Connection, write_back_id: int) -> None:
+    """The OA was told: letters about that are done."""
+    tx.execute(
+        update(dead_letters)
+        .where(dead_letters.c.write_back_id == write_back_id, dead_letters.c.state.in_(("open", "replayed")))
+        .values(state="resolved")
+    )
 
 
 def unblock(tx: Connection, letter_id: int, document_id: int | None) -> str:

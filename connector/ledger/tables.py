@@ -239,6 +239,7 @@ dead_letters = Table(
     Column("currency", String(3)),
     Column("document_id", Key),
     Column("posting_id", Key),
+    Column("write_back_id", Key),
     Column("state", String(12), nullable=False),
     Column("replays", Integer, nullable=False),
     Column("resolved_by", String(120)),

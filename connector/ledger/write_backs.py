@@ -94,3 +94,15 @@ def move(
         {"state": state, "wait_s": wait_s, "code": code, "message": message, "id": claim.id, "epoch": claim.epoch},
     )
     return changed.rowcount == 1
+
+
+def again(tx: Connection, write_back_id: int) -> str:
+    """A person has the OA told once more."""
+    tx.execute(
+        text(
+            f"UPDATE write_backs SET state = 'PENDING', attempts = 0, next_at = {now_text(tx)}"
+            " WHERE id = :id AND state = 'FAILED'"
+        ),
+        {"id": write_back_id},
+    )
+    return "the OA is told again"

@@ -16,9 +16,9 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
 
 import structlog
+from sqlalchemy.engine import Connection
 
 from connector.adapter import Adapter, Outcome, Receipt
 from connector.adapter import Delivery as Sending
@@ -109,7 +109,7 @@ class Deliverer:
 
     # The call
 
-    def _sending(self, tx: Any, claim: Claim) -> Sending:
+    def _sending(self, tx: Connection, claim: Claim) -> Sending:
         reverses = None
         if claim.reverses is not None:
             original = postings.read(tx, claim.reverses)
@@ -137,7 +137,7 @@ class Deliverer:
 
     # What came of it
 
-    def _settle(self, tx: Any, claim: Claim, answer: Receipt | Outcome, result: DeliveryResult) -> None:
+    def _settle(self, tx: Connection, claim: Claim, answer: Receipt | Outcome, result: DeliveryResult) -> None:
         if isinstance(answer, Receipt):
             self._settle_receipt(tx, claim, answer, result)
             return
@@ -156,7 +156,7 @@ class Deliverer:
                 result.rejected += moved
         self._note_lost(claim, moved, result)
 
-    def _settle_receipt(self, tx: Any, claim: Claim, receipt: Receipt, result: DeliveryResult) -> None:
+    def _settle_receipt(self, tx: Connection, claim: Claim, receipt: Receipt, result: DeliveryResult) -> None:
         wrong = self._mismatch(claim, receipt)
         if wrong is not None:
             # An answer about something else tells nothing about ours.
@@ -169,7 +169,9 @@ class Deliverer:
             result.posted += moved
         self._note_lost(claim, moved, result)
 
-    def _settle_found(self, tx: Any, claim: Claim, found: Receipt | Outcome | None, result: DeliveryResult) -> None:
+    def _settle_found(
+        self, tx: Connection, claim: Claim, found: Receipt | Outcome | None, result: DeliveryResult
+    ) -> None:
         if isinstance(found, Receipt) and found.state == "posted":
             wrong = self._mismatch(claim, found)
             if wrong is None:
@@ -208,7 +210,7 @@ class Deliverer:
             return f"the ERP holds {receipt.total} {receipt.currency}, we sent {sent.total_debit:f} {sent.currency}"
         return None
 
-    def _posted(self, tx: Any, claim: Claim, receipt: Receipt) -> bool:
+    def _posted(self, tx: Connection, claim: Claim, receipt: Receipt) -> bool:
         if claim.reverses is not None:
             postings.mark_reversed(tx, claim.reverses)
         on = receipt.posted_on or date.fromisoformat(str(parse_voucher(claim.voucher).date))
@@ -237,14 +239,14 @@ class Deliverer:
         documents.release(tx, [claim.document_id])
         return True
 
-    def _reject(self, tx: Any, claim: Claim, code: str, reason: str) -> bool:
+    def _reject(self, tx: Connection, claim: Claim, code: str, reason: str) -> bool:
         if not postings.move(tx, claim, "REJECTED", code=code, message=reason):
             return False
         self._park(tx, claim, code, reason)
         self._answer(tx, rejected_event(self.erp, claim, parse_voucher(claim.voucher), code, reason))
         return True
 
-    def _doubt_to_person(self, tx: Any, claim: Claim, code: str, reason: str) -> bool:
+    def _doubt_to_person(self, tx: Connection, claim: Claim, code: str, reason: str) -> bool:
         """Nobody can tell from here whether it stands in the ERP: it stays UNKNOWN, and a person is asked."""
         far_s = 10 * 365 * 86400.0  # until the person has it asked again
         if not postings.move(tx, claim, "UNKNOWN", wait_s=far_s, code=code, message=reason):
@@ -252,7 +254,7 @@ class Deliverer:
         self._park(tx, claim, code, reason)
         return True
 
-    def _park(self, tx: Any, claim: Claim, code: str, reason: str) -> None:
+    def _park(self, tx: Connection, claim: Claim, code: str, reason: str) -> None:
         voucher: Voucher = parse_voucher(claim.voucher)
         document = documents.origin(tx, claim.document_id)
         key: DocumentKey = document.key
@@ -276,7 +278,7 @@ class Deliverer:
             ),
         )
 
-    def _answer(self, tx: Any, event: AnyEvent) -> None:
+    def _answer(self, tx: Connection, event: AnyEvent) -> None:
         outbox.add(tx, [outbox.OutboxRow(event.source, event.id, event.type, to_json(event))])
 
     def _note_lost(self, claim: Claim, moved: bool, result: DeliveryResult) -> None:

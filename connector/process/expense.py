@@ -89,10 +89,10 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, b
 def _version_of(batch: Batch, document: Document, item: Arrived) -> Version:
     event = item.event
     sha256 = item.sha256
-    if event.version == document.version and document.sha256 is not None and sha256 != document.sha256:
-        # Other bytes are not other content: another event id, another order of fields.
-        if same_content(batch.tx, document, event):
-            sha256 = document.sha256
+    again = event.version == document.version and document.sha256 is not None and sha256 != document.sha256
+    # Other bytes are not other content: another event id, another order of fields.
+    if again and same_content(batch.tx, document, event):
+        sha256 = document.sha256 or sha256
     return Version(event.version, sha256, event.source, _INTENTS[event.happening], item.released)  # type: ignore[arg-type]
 
 

@@ -8,46 +8,46 @@ from typing import Any
 import orjson
 from sqlalchemy import RowMapping, select
 
-from connector.conflict import Resolution, resolve
+from connector.conflict import DELETED, Resolution, Side, State, counts, resolve
 from connector.ledger import deadletters
 from connector.ledger.documents import Document
 from connector.ledger.tables import master_records
 from connector.process.batch import Arrived, Batch
 from contracts.envelope import AnyEvent
 
+Owners = Mapping[str, Mapping[str, Side]]
 
-def apply(
-    batch: Batch, document: Document, arrived: Sequence[Arrived], owners: Mapping[str, Mapping[str, str]]
-) -> None:
+
+def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], owners: Owners) -> None:
     """Takes the changes of one record in the order of their versions, each side's numbers on its own."""
     for item in sorted(arrived, key=lambda item: (item.event.time, item.event.version)):
         _apply_one(batch, document, item, owners)
 
 
-def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Mapping[str, Mapping[str, str]]) -> None:
+def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Owners) -> None:
     event = item.event
     side = event.system
     record = (
         batch.tx.execute(select(master_records).where(master_records.c.document_id == document.id)).mappings().first()
     )
-    if record is not None and event.version <= record[f"{side}_version"]:
+    if record is not None and not counts(record[f"{side}_version"], event.version):
         batch.end(
             item, document, "superseded", f"the {side.upper()} told of version {record[f'{side}_version']} before"
         )
         return
-    told = {"oa": _kept(record, "oa"), "erp": _kept(record, "erp")}
-    told[side] = None if event.happening == "deleted" else _values(event)
-    base = _kept(record, "base") or {}
-    resolution = resolve(owners.get(event.kind.split(".")[1], {}), base, told["oa"], told["erp"])
-    _write(batch, document, event, record, told, base, resolution)
+    told: dict[str, State] = {"oa": _kept(record, "oa"), "erp": _kept(record, "erp")}
+    told[side] = DELETED if event.happening == "deleted" else _values(event)
+    base = _kept(record, "base")
+    agreed = base if isinstance(base, Mapping) else {}
+    resolution = resolve(owners.get(event.kind.split(".")[1], {}), agreed, told["oa"], told["erp"])
+    _write(batch, document, event, record, told, resolution)
     document.version, document.state = max(document.version, event.version), "known"
     batch.change(document)
     if resolution.parked:
         batch.park(item, document, _letter(item, document, resolution))
     else:
-        batch.end(
-            item, document, "applied", "; ".join(f"{f}: {w}" for f, w in resolution.winners.items()) or "no change"
-        )
+        winners = resolution.winners.items()
+        batch.end(item, document, "applied", "; ".join(f"{field}: {winner.rule}" for field, winner in winners))
 
 
 def _values(event: AnyEvent) -> dict[str, Any]:
@@ -57,11 +57,11 @@ def _values(event: AnyEvent) -> dict[str, Any]:
     return stated
 
 
-def _kept(record: RowMapping | None, column: str) -> dict[str, Any] | None:
+def _kept(record: RowMapping | None, column: str) -> State:
     if record is None or record[column] is None:
         return None
-    values: dict[str, Any] = orjson.loads(record[column])
-    return values
+    kept: dict[str, Any] | str = orjson.loads(record[column])
+    return DELETED if isinstance(kept, str) else kept
 
 
 def _write(
@@ -69,21 +69,20 @@ def _write(
     document: Document,
     event: AnyEvent,
     record: RowMapping | None,
-    told: Mapping[str, Any],
-    base: Mapping[str, Any],
+    told: Mapping[str, State],
     resolution: Resolution,
 ) -> None:
     versions = {"oa": 0, "erp": 0} if record is None else {"oa": record["oa_version"], "erp": record["erp_version"]}
     versions[event.system] = event.version
     values = {
-        # What both sides agree on from here: where they do not, the old base stays for the disputed fields.
-        "base": _dump({**resolution.values, **{f: base[f] for f in resolution.parked if f in base}}),
-        "oa": None if told["oa"] is None else _dump(told["oa"]),
-        "erp": None if told["erp"] is None else _dump(told["erp"]),
+        # What both sides agree on from here; a disputed field keeps the value both had.
+        "base": _dump(resolution.values),
+        "oa": _dump(told["oa"]),
+        "erp": _dump(told["erp"]),
         "oa_version": versions["oa"],
         "erp_version": versions["erp"],
         "merged": _dump(resolution.values),
-        "winners": _dump(resolution.winners),
+        "winners": _dump({field: [winner.system, winner.rule] for field, winner in resolution.winners.items()}),
         "conflict": bool(resolution.parked),
     }
     if record is None:
@@ -95,7 +94,8 @@ def _write(
 
 def _letter(item: Arrived, document: Document, resolution: Resolution) -> deadletters.Letter:
     said = "; ".join(
-        f"{field}: the OA says {both.oa!r}, the ERP says {both.erp!r}" for field, both in resolution.parked.items()
+        f"{parked.field}: the OA says {_shown(parked.oa)}, the ERP says {_shown(parked.erp)}"
+        for parked in resolution.parked
     )
     event = item.event
     return deadletters.Letter(
@@ -112,5 +112,11 @@ def _letter(item: Arrived, document: Document, resolution: Resolution) -> deadle
     )
 
 
-def _dump(values: Mapping[str, Any]) -> str:
-    return orjson.dumps(values, option=orjson.OPT_SORT_KEYS).decode()
+def _shown(value: Any) -> str:
+    return "deleted" if value is DELETED else repr(value)
+
+
+def _dump(values: Any) -> str | None:
+    if values is None:
+        return None
+    return orjson.dumps("deleted" if values is DELETED else values, option=orjson.OPT_SORT_KEYS).decode()

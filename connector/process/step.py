@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -33,7 +33,7 @@ class Step:
     book: Callable[[], Book]
     security: Security
     retry: Retry
-    owners: Mapping[str, Mapping[str, str]]
+    owners: master_data.Owners
     listening: Collection[str]
 
     def apply(self, messages: Sequence[Message], door: str = "broker") -> BatchResult:

@@ -68,6 +68,7 @@ def upgrade() -> None:
         sa.Column("currency", sa.String(length=3), nullable=True),
         sa.Column("document_id", Key, nullable=True),
         sa.Column("posting_id", Key, nullable=True),
+        sa.Column("write_back_id", Key, nullable=True),
         sa.Column("state", sa.String(length=12), nullable=False),
         sa.Column("replays", sa.Integer(), nullable=False),
         sa.Column("resolved_by", sa.String(length=120), nullable=True),

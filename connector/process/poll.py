@@ -1,0 +1,53 @@
+"""Polling: what changed in a system since we last looked becomes events. The cursor moves in the same transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy import select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from connector.adapter import Adapter
+from connector.errors import Unavailable
+from connector.ledger import Ledger
+from connector.ledger.sql import now
+from connector.ledger.tables import cursors
+from connector.process.intake import accept_in
+from connector.retry import call
+from connector.settings import Retry
+
+PAGES_MAX = 1000  # A system that always has one more page is asked again at the next tick.
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """What a round of polling found."""
+
+    changes: int
+    accepted: int
+    more: bool
+
+
+def poll_once(ledger: Ledger, adapter: Adapter, system: str, retry: Retry, pages_max: int = PAGES_MAX) -> PollResult:
+    """Reads page after page until nothing is new. Changes and cursor commit together, so that a crash repeats a page and
+    loses none. Raises ConnectorError where the system cannot be asked."""
+    with ledger.begin() as tx:
+        cursor = tx.scalar(select(cursors.c.position).where(cursors.c.system == system))
+    changes = accepted = 0
+    for _ in range(pages_max):
+        page = call(partial(adapter.poll, cursor), on=Unavailable, retry=retry)
+        with ledger.begin() as tx:
+            answers = accept_in(tx, page.changes, f"poll {adapter.name}")
+            insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
+            tx.execute(
+                insert(cursors)
+                .values(system=system, position=page.cursor)
+                .on_conflict_do_update(index_elements=["system"], set_={"position": page.cursor, "moved_at": now()})
+            )
+        changes += len(answers)
+        accepted += sum(answer.status == "accepted" for answer in answers)
+        cursor = page.cursor
+        if not page.more:
+            return PollResult(changes, accepted, more=False)
+    return PollResult(changes, accepted, more=True)
