@@ -1,0 +1,245 @@
+"""Events as JSON: one strict pass from bytes to a checked event, and all findings when there are any. The hot path."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
+
+from contracts.catalogue import CATALOGUE, upcast
+from contracts.envelope import AnyEvent, Event, utc
+from contracts.expense import Line, line_findings
+from contracts.fields import Data
+from contracts.findings import Finding, Refused, limited, path_of, refused, shown
+
+EVENT_BYTES_MAX = 256 * 1024  # A report of 500 lines with invoices fits; what does not is a bomb or belongs in an attachment.
+DEPTH_MAX = 32
+
+DataT = TypeVar("DataT", bound=Data)
+
+
+def _event_models() -> dict[str, type[AnyEvent]]:
+    types: defaultdict[type[Data], list[str]] = defaultdict(list)
+    for entry in CATALOGUE.values():
+        types[entry.data].append(entry.type)
+    models: dict[str, type[AnyEvent]] = {}
+    for data, names in types.items():
+        model = create_model(
+            f"{data.__name__}Event",
+            __base__=Event[data],  # type: ignore[valid-type]
+            type=(Literal[tuple(names)], ...),
+        )
+        models.update(dict.fromkeys(names, model))
+    return models
+
+
+EVENT_MODELS = _event_models()
+_EVENT: TypeAdapter[AnyEvent] = TypeAdapter(
+    Annotated[Union[tuple(dict.fromkeys(EVENT_MODELS.values()))], Field(discriminator="type")]  # noqa: UP007 - built at run time
+)
+_validate_json = _EVENT.validator.validate_json
+
+
+def parse_event(body: bytes) -> AnyEvent:
+    """The event in these bytes. Raises Refused with every finding: nothing is converted, guessed or dropped on the way."""
+    if len(body) > EVENT_BYTES_MAX:
+        raise Refused(
+            Finding(
+                "CON-104", "", f"at most {EVENT_BYTES_MAX} bytes", f"{len(body)} bytes", "send files by their hash; split the document"
+            )
+        )
+    try:
+        event = cast(AnyEvent, _validate_json(body))
+    except ValidationError as error:
+        return _explain(body, error)
+    # JSON parsers keep the last of two equal keys in silence, so keys are counted: every `":` ends a key (or stands escaped in
+    # a text, which only raises the count), unless blanks stand before the colon. Equal counts prove that no key came twice.
+    if body.count(b'":') != key_count(event) or _loose_colon(body):
+        _load(body)
+    return event
+
+
+def to_json(event: AnyEvent) -> bytes:
+    """The event's wire bytes, absent fields left out; `parse_event` gives an equal event back."""
+    return event.model_dump_json(exclude_none=True).encode()
+
+
+def new_event(
+    type: str, data: DataT, *, id: str, time: datetime, system: str, adapter: str, **extra: str
+) -> Event[DataT]:
+    """A new event around data that is already built; subject, sequence, partition key and source follow from it.
+
+    Raises Refused where the type is not in the catalogue or its data is of another kind.
+    """
+    model = EVENT_MODELS.get(type)
+    if model is None:
+        upcast({"type": type})
+    entry = CATALOGUE[type]
+    assert model is not None
+    if not isinstance(data, entry.data):
+        raise Refused(Finding("CON-110", "type", f"a type whose data is {data.__class__.__name__}", type, "correct the type"))
+    try:
+        return cast(
+            Event[DataT],
+            model(
+                id=id, source=f"/{system}/{adapter}/{data.company}", type=type, subject=data.subject, time=utc(time),
+                sequence=str(data.version), partitionkey=f"{data.company}/{data.subject}", data=data, **extra,
+            ),
+        )
+    except ValidationError as error:
+        raise refused(error) from None
+
+
+def key_count(value: object) -> int:
+    """How many keys a JSON object had that became this value; with unknown fields refused, each set field was one."""
+    if isinstance(value, BaseModel):
+        count = len(value.__pydantic_fields_set__)
+        fields = value.__dict__
+        for name in _nested(type(value)):
+            count += key_count(fields[name])
+        return count
+    if isinstance(value, tuple):
+        return sum(map(key_count, value))
+    return 0
+
+
+@cache
+def _nested(model: type[BaseModel]) -> tuple[str, ...]:
+    """The fields of a model that can hold other models."""
+    return tuple(name for name, field in model.model_fields.items() if _holds_model(field.annotation))
+
+
+def _holds_model(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return True
+    return isinstance(annotation, TypeVar) or any(map(_holds_model, get_args(annotation)))
+
+
+def _loose_colon(body: bytes) -> bool:
+    return b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body
+
+
+# --- The slow path: the message is wrong (or of an older version), so time is spent on saying exactly how. ---
+
+
+def _explain(body: bytes, error: ValidationError) -> AnyEvent:
+    document = _load(body)
+    if not isinstance(document, dict):
+        raise Refused(Finding("CON-114", "", "a JSON object, the event", shown(document), "send one CloudEvent as a JSON object")) from None
+    current = upcast(document)
+    if current is not document:
+        return parse_event(json.dumps(current, ensure_ascii=False).encode())
+    found = list(refused(error, skip=1).findings)
+    found.extend(_more_findings(document, found))
+    raise Refused(limited(found)) from None
+
+
+def _more_findings(document: dict[str, Any], found: list[Finding]) -> Iterator[Finding]:
+    """What else is wrong with the lines that are well-formed: the checks of the whole report ran only if all of it was."""
+    data = document.get("data")
+    if not isinstance(data, dict) or not str(document["type"]).startswith("expense.report."):
+        return
+    lines, currency = data.get("lines"), data.get("currency")
+    if not isinstance(lines, list) or not isinstance(currency, str) or not any(f.path for f in found):
+        return
+    if not any(finding.code in _STRUCTURAL for finding in found):
+        return
+    for index, raw in enumerate(lines[:500]):
+        try:
+            line = Line.model_validate_json(json.dumps(raw))
+        except ValidationError:
+            continue
+        for finding in line_findings(line, currency):
+            yield Finding(finding.code, f"data.lines[{index}].{finding.path}", finding.expected, finding.got, finding.fix)
+
+
+_STRUCTURAL = {f"CON-{number}" for number in (*range(112, 121), 123, 124)}
+
+
+def _load(body: bytes) -> Any:
+    """The JSON value, read slowly and strictly. Raises Refused for everything that is not plain, unambiguous JSON in UTF-8."""
+    if not body.strip(b" \t\r\n"):
+        raise Refused(Finding("CON-102", "", "one event as a JSON object", "nothing", "send the event in the body"))
+    text = _utf8(body)
+    depth = _depth(text)
+    if depth > DEPTH_MAX:
+        raise Refused(Finding("CON-105", "", f"at most {DEPTH_MAX} levels of nesting", f"{depth} levels", "send the event as its schema has it"))
+    doubled: list[str] = []
+    try:
+        value = json.loads(text, object_pairs_hook=_pairs(doubled), parse_constant=_constant, parse_int=_integer, parse_float=_number)
+    except json.JSONDecodeError as error:
+        raise Refused(
+            Finding("CON-101", "", f"JSON; {error.msg}", f"at line {error.lineno}, column {error.colno}", "send well-formed JSON")
+        ) from None
+    if doubled:
+        raise Refused(
+            Finding("CON-106", path_of([key]), "each key once in an object", f"{key!r} twice", "remove one of the two") for key in dict.fromkeys(doubled)
+        )
+    lone = _SURROGATE.search(text)
+    if lone is not None and _has_surrogate(value):
+        raise Refused(Finding("CON-117", "", "text in Unicode", "half of a surrogate pair", "send characters beyond U+FFFF as a pair or as UTF-8"))
+    return value
+
+
+def _utf8(body: bytes) -> str:
+    if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:4]:
+        raise Refused(Finding("CON-103", "", "UTF-8 without a byte order mark", shown(body[:4]), "save the message as plain UTF-8"))
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise Refused(
+            Finding("CON-103", "", "UTF-8", f"byte 0x{body[error.start]:02x} at {error.start}", "send the message in UTF-8, not GBK or Latin-1")
+        ) from None
+
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BRACKETS = re.compile(r"[\[{]|[\]}]")
+
+
+def _depth(text: str) -> int:
+    depth = deepest = 0
+    for bracket in _BRACKETS.findall(_STRINGS.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _pairs(doubled: list[str]) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        value = dict(items)
+        if len(value) != len(items):
+            seen: set[str] = set()
+            doubled.extend(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        return value
+
+    return pairs
+
+
+def _constant(name: str) -> Any:
+    raise Refused(Finding("CON-107", "", "a JSON number", name, "JSON has no such number; leave the field out or send text"))
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > 18:
+        raise Refused(Finding("CON-107", "", "a whole number below 2^53", shown(digits), "send long numbers as JSON strings"))
+    return int(digits)
+
+
+def _number(digits: str) -> str:
+    """A number with a point or exponent has no place in our events; as text it is quoted in the finding, not rounded."""
+    return digits
+
+
+def _has_surrogate(value: object) -> bool:
+    if isinstance(value, str):
+        return any("\ud800" <= character <= "\udfff" for character in value)
+    if isinstance(value, dict):
+        return any(_has_surrogate(key) or _has_surrogate(item) for key, item in value.items())
+    return isinstance(value, list) and any(map(_has_surrogate, value))
