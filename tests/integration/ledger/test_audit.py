@@ -1,0 +1,51 @@
+"""The audit log: a row that was changed, removed or reordered is found."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import text
+
+from connector.ledger import Ledger, audit
+
+
+def write(ledger: Ledger, count: int) -> None:
+    for n in range(count):
+        with ledger.begin() as tx:
+            audit.append(tx, actor="wang", action="deadletter.discard", subject=f"dead letter {n}", reason="重复")
+
+
+def first_broken(ledger: Ledger) -> int | None:
+    with ledger.begin() as tx:
+        return audit.first_broken(tx)
+
+
+def test_an_untouched_chain_holds(ledger: Ledger) -> None:
+    write(ledger, 5)
+
+    assert first_broken(ledger) is None
+
+
+@pytest.mark.parametrize(
+    ("tamper", "found"),
+    [
+        ("UPDATE audit SET reason = 'other' WHERE id = 3", 3),
+        ("UPDATE audit SET actor = 'li' WHERE id = 1", 1),
+        ("DELETE FROM audit WHERE id = 2", 3),
+    ],
+)
+def test_tampering_is_located(ledger: Ledger, tamper: str, found: int) -> None:
+    write(ledger, 5)
+
+    with ledger.begin() as tx:
+        tx.execute(text(tamper))
+
+    assert first_broken(ledger) == found
+
+
+def test_writers_at_once_make_one_chain(ledger: Ledger) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: write(ledger, 5), range(4)))
+
+    assert first_broken(ledger) is None
