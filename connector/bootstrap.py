@@ -125,9 +125,9 @@ def _erp(system: System, settings: Settings) -> Adapter:
 
             return FileLedger(system)
         case "tryton":
-            from connector.erp.tryton import TrytonErp
+            from connector.erp.tryton import Tryton
 
-            return TrytonErp(system)
+            return Tryton(system)
         case "simulator":
             from connector.erp.simulator import SimulatorErp
 

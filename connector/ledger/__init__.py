@@ -113,8 +113,8 @@ def _remember_pid(_connection: Any, entry: ConnectionPoolEntry) -> None:
     entry.info["pid"] = os.getpid()
 
 
-def _refuse_foreign_pid(_connection: Any, entry: ConnectionPoolEntry, _proxy: Any) -> None:
+def _refuse_foreign_pid(_connection: Any, entry: Any, proxy: Any) -> None:
     # Two processes writing on one socket garble each other, so a child drops what it inherited and connects anew.
     if entry.info["pid"] != os.getpid():
-        entry.dbapi_connection = None
+        entry.dbapi_connection = proxy.dbapi_connection = None
         raise DisconnectionError("this connection belongs to the parent process")

@@ -30,10 +30,11 @@ def remember(
 
 def theirs(tx: Connection, system: str, company: str, kind: str, our_key: str) -> str | None:
     """Their key for ours, where it is known."""
-    return tx.scalar(
+    key: str | None = tx.scalar(
         text(
             "SELECT their_key FROM cross_references"
             " WHERE system = :system AND company = :company AND kind = :kind AND our_key = :our_key"
         ),
         {"system": system, "company": company, "kind": kind, "our_key": our_key},
     )
+    return key

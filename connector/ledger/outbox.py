@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import case, func, literal, select, text, update
+from sqlalchemy import ColumnElement, case, func, literal, select, text, update
 from sqlalchemy.engine import Connection
 
 from connector.ledger.sql import insert_many, now, table_of
@@ -42,7 +43,7 @@ def claim(tx: Connection, limit: int, resend_after_s: float, resend_after_max_s:
     if not ids:
         return []
     # 2 ** 16 waits are longer than any cap, so the power stays small.
-    doublings = func.power(2, case((outbox.c.sends > 16, 16), else_=outbox.c.sends))
+    doublings: ColumnElement[Any] = func.power(2, case((outbox.c.sends > 16, 16), else_=outbox.c.sends))
     if tx.dialect.name == "sqlite":
         doublings = literal(1).op("<<")(case((outbox.c.sends > 16, 16), else_=outbox.c.sends))
     wait = case((resend_after_s * doublings > resend_after_max_s, resend_after_max_s), else_=resend_after_s * doublings)

@@ -178,4 +178,5 @@ def mark_reversed(tx: Connection, posting_id: int) -> None:
 
 def read(tx: Connection, posting_id: int) -> Mapping[str, Any]:
     """One posting, every column."""
-    return tx.execute(text("SELECT * FROM postings WHERE id = :id"), {"id": posting_id}).mappings().one()
+    row = tx.execute(text("SELECT * FROM postings WHERE id = :id"), {"id": posting_id}).mappings().one()
+    return {str(name): value for name, value in row.items()}

@@ -13,7 +13,7 @@ from connector.channels import Message
 from connector.errors import Unavailable
 from connector.ledger import Ledger, documents
 from connector.ledger.deadletters import Letter
-from connector.ledger.documents import Document, DocumentKey
+from connector.ledger.documents import Document, DocumentKey, EventKey
 from connector.process import expense, master_data, settlement
 from connector.process.batch import Arrived, Batch, BatchResult
 from connector.process.intake import document_key
@@ -84,7 +84,7 @@ class Step:
 
     def _unread(self, batch: Batch, document: Document, items: Sequence[Arrived]) -> list[Arrived]:
         """Of what arrived for a document, what was not read before; plus the versions of it that wait."""
-        unread = {}
+        unread: dict[EventKey, Arrived] = {}
         for item in items:
             before = batch.seen.get(item.key)
             twin = unread.get(item.key)
