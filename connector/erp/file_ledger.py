@@ -58,7 +58,9 @@ class FileLedger:
     """
 
     name = "file"
-    features = Features(deliver=True, batch=200, unique_reference=True, reversal="red_letter", settle_s=2, reference_max=64)
+    features = Features(
+        deliver=True, batch=200, unique_reference=True, reversal="red_letter", settle_s=2, reference_max=64
+    )
 
     def __init__(self, system: System) -> None:
         options = system.options
@@ -75,7 +77,9 @@ class FileLedger:
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Sequence[Change]:
         """A folder pushes nothing."""
-        raise Refused(Finding("CON-114", "", "no push: this system is a folder", "a request", "use another adapter's door"))
+        raise Refused(
+            Finding("CON-114", "", "no push: this system is a folder", "a request", "use another adapter's door")
+        )
 
     def poll(self, cursor: str | None) -> Page:
         """Nothing changes in the folder but by us."""
@@ -133,9 +137,13 @@ class FileLedger:
     def vouchers(self) -> list[dict[str, Any]]:
         """Every record of the journal, in order: period, number, reference, reverses, and the voucher as it was sent."""
         with self._locked():
-            return [json.loads(line) for line in self.journal.read_bytes().splitlines()] if self.journal.exists() else []
+            return (
+                [json.loads(line) for line in self.journal.read_bytes().splitlines()] if self.journal.exists() else []
+            )
 
-    def _decide(self, books: _Books, delivery: Delivery, known: frozenset[str] | None) -> tuple[Receipt | Outcome, bytes | None]:
+    def _decide(
+        self, books: _Books, delivery: Delivery, known: frozenset[str] | None
+    ) -> tuple[Receipt | Outcome, bytes | None]:
         voucher, reference = delivery.payload, delivery.reference
         if not isinstance(voucher, Voucher):
             return Outcome("permanent", "ERP-401", "the ledger takes vouchers, not statuses"), None
@@ -159,11 +167,15 @@ class FileLedger:
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         return self._as_receipt(record), line
 
-    def _refusal(self, books: _Books, delivery: Delivery, voucher: Voucher, known: frozenset[str] | None) -> Outcome | None:
+    def _refusal(
+        self, books: _Books, delivery: Delivery, voucher: Voucher, known: frozenset[str] | None
+    ) -> Outcome | None:
         if self._closed_until is not None and voucher.date <= self._closed_until:
             message = f"the period of {voucher.date} is closed; reopen it or move the posting date"
             return Outcome("permanent", "ERP-406", message, field=f"period:{voucher.date}")
-        unknown = next((line.account for line in voucher.lines if known is not None and line.account not in known), None)
+        unknown = next(
+            (line.account for line in voucher.lines if known is not None and line.account not in known), None
+        )
         if unknown is not None:
             message = f"the ledger has no account {unknown}; add it or correct the mapping"
             return Outcome("permanent", "ERP-404", message, field=f"account:{unknown}")
@@ -173,7 +185,9 @@ class FileLedger:
                 return Outcome("permanent", "ERP-416", f"the journal has no voucher {original} to reverse")
             if original in books.reversed_by:
                 by = books.receipts[books.reversed_by[original]]
-                return Outcome("duplicate", "ERP-409", f"{original} is reversed already by {by.number}", external_id=by.external_id)
+                return Outcome(
+                    "duplicate", "ERP-409", f"{original} is reversed already by {by.number}", external_id=by.external_id
+                )
         return None
 
     def _receipt(self, books: _Books, reference: str) -> Receipt | None:
@@ -234,7 +248,9 @@ class FileLedger:
             try:
                 self._apply(self._books, json.loads(line))
             except (ValueError, KeyError) as error:
-                raise Misconfigured(f"{self.journal.name} is damaged {number} lines after byte {self._books.offset}") from error
+                raise Misconfigured(
+                    f"{self.journal.name} is damaged {number} lines after byte {self._books.offset}"
+                ) from error
         self._books.offset += len(whole)
 
     def _append(self, books: _Books, data: bytes) -> None:

@@ -102,7 +102,9 @@ class SimulatorErp:
         for place, delivery in enumerate(batch):  # Twice in one batch: the same answer, unless it says other things.
             if place not in answers:
                 first = seen[delivery.reference]
-                answers[place] = answers[first.place] if first.voucher == delivery.payload else _differs(delivery.reference, None)
+                answers[place] = (
+                    answers[first.place] if first.voucher == delivery.payload else _differs(delivery.reference, None)
+                )
         return [answers[place] for place in range(len(batch))]
 
     def find(self, reference: str) -> Receipt | None:
@@ -164,7 +166,9 @@ class SimulatorErp:
     def _answer(self, item: _Work, result: Mapping[str, Any]) -> Receipt | Outcome:
         code = _code(result)
         if code == "DUPLICATE_REFERENCE":
-            return self._ask(item) or Outcome("ambiguous", "ERP-506", f"{item.reference} is refused as a duplicate but cannot be found")
+            return self._ask(item) or Outcome(
+                "ambiguous", "ERP-506", f"{item.reference} is refused as a duplicate but cannot be found"
+            )
         if code is not None:
             return _outcome(code, result["error"])
         if result.get("reference") != item.reference:
@@ -223,11 +227,15 @@ def _code(result: Mapping[str, Any]) -> str | None:
 
 def _outcome(code: str | None, error: Mapping[str, Any]) -> Outcome:
     kind, ours = ERRORS.get(code or "", ("permanent", "ERP-401"))
-    return Outcome(kind, ours, str(error.get("message", "no message")), field=error.get("field"), external_id=error.get("id"))
+    return Outcome(
+        kind, ours, str(error.get("message", "no message")), field=error.get("field"), external_id=error.get("id")
+    )
 
 
 def _differs(reference: str, external_id: str | None) -> Outcome:
-    return Outcome("conflict", "ERP-409", f"{reference} is in the ERP already with other content", external_id=external_id)
+    return Outcome(
+        "conflict", "ERP-409", f"{reference} is in the ERP already with other content", external_id=external_id
+    )
 
 
 def _receipt(row: Mapping[str, Any]) -> Receipt:

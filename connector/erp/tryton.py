@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-
 from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt
 from connector.erp.tryton_errors import Fault
 from connector.erp.tryton_errors import classify as classify_fault
@@ -19,7 +17,8 @@ from connector.erp.tryton_rpc import TrytonClient
 from connector.errors import ConnectorError, Misconfigured, Rejected, Unavailable
 from connector.http import HttpClient
 from connector.outcomes import outcome_of
-from connector.settings import System
+from connector.retry import call
+from connector.settings import Retry, System
 from contracts.findings import Finding, Refused
 from contracts.voucher import Voucher
 
@@ -28,9 +27,7 @@ LINE_FIELDS = ["lines.account", "lines.party", "lines.debit", "lines.credit"]
 Answer = Receipt | Outcome
 
 # Tryton numbers moves under a lock per journal sequence; whoever meets it is answered 503 and succeeds a moment later.
-_RETRYING = Retrying(
-    retry=retry_if_exception_type(Unavailable), stop=stop_after_attempt(4), wait=wait_random_exponential(0.2, max=2), reraise=True
-)
+LOCKED = Retry(call_attempts=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +61,7 @@ class Tryton:
             raise Misconfigured("the tryton adapter needs url, user, password and options.database")
         self.company = system.company
         password = system.password.get_secret_value()
-        http = HttpClient(
-            system.url, secrets=[password], proxy=options.get("proxy"), ca_file=options.get("ca_file")
-        )
+        http = HttpClient(system.url, secrets=[password], proxy=options.get("proxy"), ca_file=options.get("ca_file"))
         company_id = int(options["company_id"]) if "company_id" in options else None
         self._client = TrytonClient(http, options["database"], system.user, password, company_id)
         self._masters = Masters(self._client, options.get("journal", "EXP"))
@@ -159,8 +154,12 @@ class Tryton:
             # Something was written and we could not look: whether it counts must be asked later.
             lost = self.classify(error)
             unsure = Outcome("ambiguous", lost.code, lost.message) if lost.kind in ("transient", "auth") else lost
-            answers.update({item.place: unsure for item in (*drafts.values(), *created.values()) if item.place not in answers})
-        for item in work:  # The same reference twice in one batch: one effect, the same answer, unless it says other things.
+            answers.update(
+                {item.place: unsure for item in (*drafts.values(), *created.values()) if item.place not in answers}
+            )
+        for (
+            item
+        ) in work:  # The same reference twice in one batch: one effect, the same answer, unless it says other things.
             if item.place not in answers:
                 other = first[item.reference]
                 same = _content(item.values["lines"][0][1]) == _content(other.values["lines"][0][1])
@@ -204,10 +203,14 @@ class Tryton:
                 continue
             del created[move_id]
             if not others:
-                answers[item.place] = Outcome("ambiguous", "ERP-506", f"Tryton answered for another document than {item.reference}")
+                answers[item.place] = Outcome(
+                    "ambiguous", "ERP-506", f"Tryton answered for another document than {item.reference}"
+                )
                 continue
             self._discard([move_id])
-            answers[item.place] = Outcome("transient", "ERP-507", f"{item.reference} was delivered by someone else at the same time")
+            answers[item.place] = Outcome(
+                "transient", "ERP-507", f"{item.reference} was delivered by someone else at the same time"
+            )
 
     def _post(self, drafts: Mapping[int, Work], answers: dict[int, Answer]) -> None:
         """Posts drafts in one call; where it is refused, halves isolate the culprit and its draft is taken away."""
@@ -215,7 +218,7 @@ class Tryton:
             return
         try:
             # Posting a posted move is refused, so asking again after "nothing was done" is safe.
-            _RETRYING(self._client_post, list(drafts))
+            call(lambda: self._client_post(list(drafts)), on=Unavailable, retry=LOCKED)
         except (Fault, ConnectorError) as error:
             outcome = self.classify(error)
             if outcome.kind == "duplicate" and len(drafts) == 1:
@@ -249,16 +252,25 @@ class Tryton:
             if move is not None and move["state"] == "posted":
                 answers[item.place] = self._receipt(move)
             else:
-                answers[item.place] = Outcome("ambiguous", "ERP-506", f"Tryton does not show {item.reference} as posted")
+                answers[item.place] = Outcome(
+                    "ambiguous", "ERP-506", f"Tryton does not show {item.reference} as posted"
+                )
 
     def _reverse(self, reference: str, move_id: int) -> Answer:
         undone = self._cancellations([move_id]).get(move_id) or self._moves([reference]).get(reference, [None])[0]
         if undone is None:
             rows = self._client.read("model.account.move.search_read", [["id", "=", move_id]], 0, 1, None, FIELDS)
             if not rows:
-                return Outcome("permanent", "ERP-416", f"Tryton has no move {move_id} to reverse", external_id=str(move_id))
+                return Outcome(
+                    "permanent", "ERP-416", f"Tryton has no move {move_id} to reverse", external_id=str(move_id)
+                )
             if rows[0]["state"] != "posted":
-                return Outcome("conflict", "ERP-412", f"move {move_id} is not posted, so it cannot be reversed", external_id=str(move_id))
+                return Outcome(
+                    "conflict",
+                    "ERP-412",
+                    f"move {move_id} is not posted, so it cannot be reversed",
+                    external_id=str(move_id),
+                )
             self._cancel(reference, move_id)
             undone = self._cancellations([move_id]).get(move_id)
         if undone is None:
@@ -271,7 +283,16 @@ class Tryton:
             return receipt
         # An accountant cancelled it by hand: the effect is the one wanted, so it is adopted and named as theirs.
         details = {"adopted": "cancelled by hand", "description": undone["description"] or ""}
-        return Receipt(reference, receipt.external_id, receipt.number, receipt.state, receipt.posted_on, receipt.total, receipt.currency, details)
+        return Receipt(
+            reference,
+            receipt.external_id,
+            receipt.number,
+            receipt.state,
+            receipt.posted_on,
+            receipt.total,
+            receipt.currency,
+            details,
+        )
 
     def _cancel(self, reference: str, move_id: int) -> None:
         session, *_ = self._client.call("wizard.account.move.cancel.create")
@@ -314,7 +335,12 @@ class Tryton:
             return outcome
         day = item.values["date"].isoformat()
         self._masters.periods.forget(day)
-        return Outcome(outcome.kind, "ERP-406", f"the period of {day} is closed in Tryton ({outcome.message})", field=f"period:{day}")
+        return Outcome(
+            outcome.kind,
+            "ERP-406",
+            f"the period of {day} is closed in Tryton ({outcome.message})",
+            field=f"period:{day}",
+        )
 
     def _receipt(self, move: Mapping[str, Any], cancelled: bool = False) -> Receipt:
         total = sum((line["debit"] for line in move["lines."]), Decimal(0)) if "lines." in move else None

@@ -33,7 +33,12 @@ class Row:
 # Tryton's messages have no codes; we ask for English in the context and anchor on the fixed parts of its catalogue.
 TABLE: tuple[Row, ...] = (
     Row("UserError", r'You can not call "post" on', "duplicate", "ERP-409"),
-    Row("UserError", r'You cannot create a journal-period in closed period|.*\bclosed (journal-)?period', "permanent", "ERP-406"),
+    Row(
+        "UserError",
+        r"You cannot create a journal-period in closed period|.*\bclosed (journal-)?period",
+        "permanent",
+        "ERP-406",
+    ),
     Row("UserError", r"To post move .*, you must (balance|fill in its lines)", "permanent", "ERP-401"),
     Row("UserError", r'A value is required for field "Party"', "permanent", "ERP-408"),
     Row("UserError", r"You cannot (create|set|modify).*(party|Party)", "permanent", "ERP-408"),
@@ -42,7 +47,9 @@ TABLE: tuple[Row, ...] = (
     Row("UserError", r'The value .* for field "(Effective Date|Period|Date)".* is not valid', "permanent", "ERP-407"),
     Row("UserError", r".*\b(find a period|No period|period).*\b(date|found)\b", "permanent", "ERP-407"),
     Row("UserError", r"The number of digits in the value", "permanent", "ERP-410"),
-    Row("UserError", r"You are not allowed to (access|read|write|create|delete|modify|execute)", "permanent", "ERP-414"),
+    Row(
+        "UserError", r"You are not allowed to (access|read|write|create|delete|modify|execute)", "permanent", "ERP-414"
+    ),
     Row("UserError", r"You cannot (modify|delete) (a )?posted", "conflict", "ERP-412"),
     Row("UserError", r"(The )?.* on .* must be unique|The .* already exists", "duplicate", "ERP-409"),
     Row("UserError", r".*(reconciled|reconciliation)", "permanent", "ERP-415"),

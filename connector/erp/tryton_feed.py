@@ -66,11 +66,16 @@ class Feed:
             "model.company.employee.search_read", domain, 0, limit, [[field, "ASC"], ["id", "ASC"]], EMPLOYEE_FIELDS,
             context={"active_test": False}, safe=True,
         )  # fmt: skip
-        return [Row(Key(row["party."]["write_date"] if field.startswith("party.") else row[field], row["id"]), row) for row in rows]
+        return [
+            Row(Key(row["party."]["write_date"] if field.startswith("party.") else row[field], row["id"]), row)
+            for row in rows
+        ]
 
     def _originals(self, moves: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
         """The moves these cancel, by the text Tryton writes for an origin."""
-        ids = sorted({int(move["origin"].split(",")[1]) for move in moves if (move["origin"] or "").startswith("account.move,")})
+        ids = sorted(
+            {int(move["origin"].split(",")[1]) for move in moves if (move["origin"] or "").startswith("account.move,")}
+        )
         if not ids:
             return {}
         rows = self._client.read("model.account.move.search_read", [["id", "in", ids]], 0, None, None, MOVE_FIELDS)
@@ -111,7 +116,9 @@ class Feed:
             company=self._company, version=version, id=party["code"], changed_at=changed_at, name=party["name"] or party["code"],
             active=employee["active"], email=email,
         )  # fmt: skip
-        return self._change("master.employee.changed.v1", f"employee-{row.key.id}-{version}", changed_at, data, employee)
+        return self._change(
+            "master.employee.changed.v1", f"employee-{row.key.id}-{version}", changed_at, data, employee
+        )
 
     def _document(self, move: Mapping[str, Any]) -> Document | None:
         for line in move["lines."]:

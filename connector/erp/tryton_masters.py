@@ -17,7 +17,9 @@ from connector.errors import Misconfigured
 from contracts.voucher import Voucher, VoucherLine
 
 KEEP_S = 600.0  # How long a found id is trusted; a missing one is asked for again each time.
-PARTY_DIMENSIONS = {"supplier_payable": ("supplier", "employee")}  # Which dimension names the party, by role of the line.
+PARTY_DIMENSIONS = {
+    "supplier_payable": ("supplier", "employee")
+}  # Which dimension names the party, by role of the line.
 PARTY_DIMENSIONS_ELSE = ("employee", "supplier")
 
 _DOCUMENT = re.compile(r"(?P<advance>advance )?(?P<number>\S.{0,63}?) v(?P<version>[1-9][0-9]{0,15})(?: \| |$)")
@@ -103,7 +105,9 @@ class Masters:
         wanted = list(vouchers)
         lines = [line for voucher in wanted for line in voucher.lines]
         self.accounts.load(line.account for line in lines)
-        self.parties.load(code for line in lines for code in line.dimensions.values() if code and _names_party(line, code))
+        self.parties.load(
+            code for line in lines for code in line.dimensions.values() if code and _names_party(line, code)
+        )
         self.periods.load(voucher.date.isoformat() for voucher in wanted)
         self.currencies.load(line.currency for line in lines if line.currency)
 
@@ -111,7 +115,11 @@ class Masters:
         """The values of the account.move for a voucher, once `load` has run; an Outcome names what is missing."""
         journal, company = self._facts()
         if voucher.currency != company.currency:
-            return _no("ERP-413", f"the company's currency in Tryton is {company.currency}, the voucher's {voucher.currency}", "currency")
+            return _no(
+                "ERP-413",
+                f"the company's currency in Tryton is {company.currency}, the voucher's {voucher.currency}",
+                "currency",
+            )
         period = self._open_period(voucher.date)
         if isinstance(period, Outcome):
             return period
@@ -131,7 +139,11 @@ class Masters:
     def _line(self, line: VoucherLine, voucher: Voucher, company: Company) -> dict[str, Any] | Outcome:
         account = self.accounts.get(line.account)
         if account is None:
-            return _no("ERP-404", f"Tryton has no account {line.account}; create it or correct the mapping", f"account:{line.account}")
+            return _no(
+                "ERP-404",
+                f"Tryton has no account {line.account}; create it or correct the mapping",
+                f"account:{line.account}",
+            )
         if not account.usable:
             return _no("ERP-411", f"account {line.account} in Tryton is closed or a heading", f"account:{line.account}")
         if -_exponent(line.amount) > company.digits:
@@ -146,7 +158,11 @@ class Masters:
         if account.party_required:
             code = next((line.dimensions[d] for d in _party_dimensions(line) if line.dimensions.get(d)), None)
             if code is None:
-                return _no("ERP-408", f"account {line.account} needs a party and the line names none", f"account:{line.account}")
+                return _no(
+                    "ERP-408",
+                    f"account {line.account} needs a party and the line names none",
+                    f"account:{line.account}",
+                )
             party = self.parties.get(code)
             if party is None:
                 return _no("ERP-405", f"Tryton has no party with code {code}", f"party:{code}")
@@ -166,7 +182,11 @@ class Masters:
             return _no("ERP-407", f"Tryton has no period for {key}", f"period:{key}")
         if not period.open:
             self.periods.forget(key)  # Whoever reopens a month wants the next try to see it.
-            return _no("ERP-406", f"the period of {key} is closed in Tryton; reopen it or move the posting date", f"period:{key}")
+            return _no(
+                "ERP-406",
+                f"the period of {key} is closed in Tryton; reopen it or move the posting date",
+                f"period:{key}",
+            )
         return period
 
     def _facts(self) -> tuple[int, Company]:
@@ -175,7 +195,9 @@ class Masters:
             journals = read("model.account.journal.search_read", [["code", "=", self._journal]], 0, 1, None, ["code"])
             if not journals:
                 raise Misconfigured(f"Tryton has no journal with code {self._journal!r}", code="ERP-421")
-            (company,) = read("model.company.company.read", [self._client.company_id], ["currency.code", "currency.digits"])
+            (company,) = read(
+                "model.company.company.read", [self._client.company_id], ["currency.code", "currency.digits"]
+            )
             currency = company["currency."]
             self._fixed = journals[0]["id"], Company(currency["code"], currency["digits"])
         return self._fixed
@@ -183,16 +205,25 @@ class Masters:
     def _find_accounts(self, codes: Sequence[str]) -> dict[str, Account]:
         domain = [["code", "in", list(codes)], ["company", "=", self._client.company_id]]
         rows = self._client.read(
-            "model.account.account.search_read", domain, 0, None, [["id", "DESC"]], ["code", "type", "party_required", "closed"]
+            "model.account.account.search_read",
+            domain,
+            0,
+            None,
+            [["id", "DESC"]],
+            ["code", "type", "party_required", "closed"],
         )
         return {r["code"]: Account(r["id"], r["party_required"], bool(r["type"]) and not r["closed"]) for r in rows}
 
     def _find_parties(self, codes: Sequence[str]) -> dict[str, int]:
-        rows = self._client.read("model.party.party.search_read", [["code", "in", list(codes)]], 0, None, None, ["code"])
+        rows = self._client.read(
+            "model.party.party.search_read", [["code", "in", list(codes)]], 0, None, None, ["code"]
+        )
         return {row["code"]: row["id"] for row in rows}
 
     def _find_currencies(self, codes: Sequence[str]) -> dict[str, int]:
-        rows = self._client.read("model.currency.currency.search_read", [["code", "in", list(codes)]], 0, None, None, ["code"])
+        rows = self._client.read(
+            "model.currency.currency.search_read", [["code", "in", list(codes)]], 0, None, None, ["code"]
+        )
         return {row["code"]: row["id"] for row in rows}
 
     def _find_periods(self, days: Sequence[str]) -> dict[str, Period]:
@@ -201,9 +232,13 @@ class Masters:
             ["company", "=", self._client.company_id], ["type", "=", "standard"],
             ["start_date", "<=", last], ["end_date", ">=", first],
         ]  # fmt: skip
-        rows = self._client.read("model.account.period.search_read", domain, 0, None, None, ["start_date", "end_date", "state"])
+        rows = self._client.read(
+            "model.account.period.search_read", domain, 0, None, None, ["start_date", "end_date", "state"]
+        )
         periods = [Period(r["id"], r["start_date"], r["end_date"], r["state"] == "open") for r in rows]
-        return {day: period for day in days for period in periods if period.start <= date.fromisoformat(day) <= period.end}
+        return {
+            day: period for day in days for period in periods if period.start <= date.fromisoformat(day) <= period.end
+        }
 
 
 def marked(document_type: str, number: str, version: int) -> str:

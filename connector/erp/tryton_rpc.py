@@ -23,7 +23,9 @@ REFUSED_S = 60.0  # After refused credentials nobody asks again for this long: T
 class TrytonClient:
     """Calls one database as one user. Safe to use from several threads; connects on first use and again after a fork."""
 
-    def __init__(self, http: HttpClient, database: str, user: str, password: str, company_id: int | None = None) -> None:
+    def __init__(
+        self, http: HttpClient, database: str, user: str, password: str, company_id: int | None = None
+    ) -> None:
         self._http, self._path = http, f"/{database}/rpc/"
         self._user, self._password, self._company_id = user, password, company_id
         self._lock = threading.Lock()
@@ -65,15 +67,21 @@ class TrytonClient:
 
     def _login(self) -> str:
         if time.monotonic() < self._refused_until:
-            raise CredentialsRefused(f"Tryton refused the password of user {self._user!r}; not asked again yet", code="ERP-403")
+            raise CredentialsRefused(
+                f"Tryton refused the password of user {self._user!r}; not asked again yet", code="ERP-403"
+            )
         params = [self._user, {"password": self._password}, "en"]
         reply = self._send("common.db.login", params, None, safe=True)
         if reply.status == 401:
             self._refused_until = time.monotonic() + REFUSED_S
             raise CredentialsRefused(f"Tryton refuses the user {self._user!r} or its password", code="ERP-403")
         if reply.status == 429:
-            raise Unavailable("Tryton limits logins of this user", code="ERP-504", retry_after_s=reply.retry_after_s or 60)
-        if reply.status != 200:  # A 404 here means a database that is down at least as often as one that does not exist.
+            raise Unavailable(
+                "Tryton limits logins of this user", code="ERP-504", retry_after_s=reply.retry_after_s or 60
+            )
+        if (
+            reply.status != 200
+        ):  # A 404 here means a database that is down at least as often as one that does not exist.
             raise Unavailable(f"Tryton cannot open its database for a login (HTTP {reply.status})", code="ERP-505")
         uid, token, *_ = self._result(reply, safe=True)
         return "Session " + base64.b64encode(f"{self._user}:{uid}:{token}".encode()).decode()
@@ -94,7 +102,9 @@ class TrytonClient:
 
     def _result(self, reply: Reply, safe: bool) -> Any:
         if reply.status != 200:
-            raise Fault("HTTP", self._http.scrub(reply.body.decode("utf-8", "replace")), reply.status, reply.retry_after_s)
+            raise Fault(
+                "HTTP", self._http.scrub(reply.body.decode("utf-8", "replace")), reply.status, reply.retry_after_s
+            )
         try:
             answer = json.loads(reply.body, parse_float=Decimal, object_hook=_decode)
             if not isinstance(answer, dict) or not ({"result", "error"} & answer.keys()):

@@ -102,7 +102,7 @@ class ErpSimulator:
         self._late: list[threading.Thread] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.simulator = self
-        self._thread = threading.Thread(target=self._server.serve_forever, name="erp-simulator", daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="erp-simulator", daemon=True)
         self._thread.start()
 
     @property
@@ -159,7 +159,9 @@ class ErpSimulator:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def next_fault(self, key: str) -> Fault | None:
@@ -322,7 +324,9 @@ class _Handler(BaseHTTPRequestHandler):
             case "error_503":
                 self._send(503, {"error": {"code": "BUSY", "message": "try later"}})
             case "limit_429":
-                self._send(429, {"error": {"code": "LIMIT", "message": "too many calls"}}, retry_after_s=erp.retry_after_s)
+                self._send(
+                    429, {"error": {"code": "LIMIT", "message": "too many calls"}}, retry_after_s=erp.retry_after_s
+                )
             case "html":
                 self._raw(200, b"<html><body><form action='/login'>Please log in</form></body></html>", "text/html")
             case "empty":
@@ -339,11 +343,16 @@ class _Handler(BaseHTTPRequestHandler):
                 if fault == "drop_after_commit":
                     self.close_connection = True
                 elif fault == "swap":
-                    self._send(200, {"results": [{**r, "reference": "C01-SOMEONE-ELSE-V1"} if "id" in r else r for r in results]})
+                    self._send(
+                        200,
+                        {"results": [{**r, "reference": "C01-SOMEONE-ELSE-V1"} if "id" in r else r for r in results]},
+                    )
                 else:
                     self._send(200, {"results": results}, drip=fault == "drip")
 
-    def _send(self, status: int, body: Mapping[str, Any], *, retry_after_s: int | None = None, drip: bool = False) -> None:
+    def _send(
+        self, status: int, body: Mapping[str, Any], *, retry_after_s: int | None = None, drip: bool = False
+    ) -> None:
         self._raw(status, json.dumps(body).encode(), "application/json", retry_after_s, drip)
 
     def _raw(self, status: int, body: bytes, kind: str, retry_after_s: int | None = None, drip: bool = False) -> None:
