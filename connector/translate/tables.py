@@ -1,0 +1,255 @@
+"""The tables of a mapping book: CSV files read as text, each row checked and remembering its file and line."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from decimal import Decimal
+from itertools import pairwise
+from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+
+from contracts.amount import minor_digits
+from contracts.findings import Finding
+from contracts.voucher import Role
+
+ROWS_MAX = 200_000
+CELL_CHARACTERS_MAX = 1000
+ANY: Final = "*"
+EXPENSE_ACCOUNT = "(expense)"  # In roles.csv: the account of the expense line this line belongs to.
+DIMENSIONS = ("department", "employee", "project", "cost_centre", "supplier")
+
+InvoiceKindOrAny = Literal["vat_special", "vat_ordinary", "rail", "air", "coach", "toll", "red_special", "foreign", "*"]
+Method = Literal["stated", "included", "fare_and_fuel", "transfer_out", "none"]
+
+
+def _currency(code: str) -> str:
+    if minor_digits(code) is None:
+        raise ValueError("not a currency in use (ISO 4217)")
+    return code
+
+
+def _time_zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        raise ValueError("not a time zone like Asia/Shanghai") from error
+
+
+def _dimensions(text: str) -> tuple[tuple[str, bool], ...]:
+    """`department employee project?` as names, each with whether it is required."""
+    found = tuple((name.removesuffix("?"), not name.endswith("?")) for name in text.split())
+    for name, _ in found:
+        if name not in DIMENSIONS:
+            raise ValueError(f"{name!r} is no dimension; there are {', '.join(DIMENSIONS)}")
+    if len({name for name, _ in found}) != len(found):
+        raise ValueError("a dimension stands twice")
+    return found
+
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Account = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
+Share = Annotated[Decimal, BeforeValidator(lambda text: text or "1"), Field(ge=0, le=1)]
+Day = Annotated[date, BeforeValidator(lambda text: date.fromisoformat(text) if isinstance(text, str) else text)]
+Zone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
+
+
+class Row(BaseModel):
+    """One row of a table. `at` is its file and line; an empty `valid_from` or `valid_to` (inclusive) is no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    keys: ClassVar[tuple[str, ...]]  # The columns that choose a row, the weightiest first.
+
+    at: str
+    priority: int = Field(default=0, ge=-1000, le=1000)
+    valid_from: Day = date.min
+    valid_to: Day = date.max
+
+    def key(self) -> tuple[str, ...]:
+        """What the row is chosen by."""
+        return tuple(getattr(self, name) for name in self.keys)
+
+    def rank(self) -> tuple[int, tuple[bool, ...]]:
+        """A higher rank is asked first: priority, then exact before `*`, the weightiest column first."""
+        return self.priority, tuple(part != ANY for part in self.key())
+
+    def matches(self, wanted: Sequence[str]) -> bool:
+        """Whether each column is the wanted value or `*`."""
+        return all(part in (ANY, value) for part, value in zip(self.key(), wanted, strict=True))
+
+
+class CompanyRow(Row):
+    """A company and its base currency; the time zone gives the day of an approval stated in UTC."""
+
+    keys = ("company",)
+    company: Key
+    currency: Annotated[str, AfterValidator(_currency)]
+    time_zone: Zone | None = None
+
+
+class ChartRow(Row):
+    """An account, its names, and the dimensions its lines carry: `employee` must be there, `project?` may."""
+
+    keys = ("account",)
+    account: Account
+    name_en: Key
+    name_zh: Key
+    dimensions: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(_dimensions)] = ()
+
+
+class AccountRow(Row):
+    """Which account the cost of a category goes to."""
+
+    keys = ("category", "department", "company")
+    category: Key
+    department: Key = ANY
+    company: Key = ANY
+    account: Account
+
+
+class RoleRow(Row):
+    """Which account a role has: advances, payables, taxes, rounding."""
+
+    keys = ("role", "company")
+    role: Role
+    company: Key = ANY
+    account: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]{1,32}|\(expense\))$")]
+
+
+class TaxRow(Row):
+    """How much of the tax on a kind of invoice may be deducted. The tax stated on the invoice is taken as stated.
+
+    method  stated         the invoice must state its tax
+            included       where it states none: rate / (1 + rate) of the total
+            fare_and_fuel  where it states none: rate / (1 + rate) of fare plus fuel, never of the airport fee
+            transfer_out   a seller's red invoice: what was deducted is transferred out again
+            none           no tax is deducted, it stays in the cost
+    """
+
+    keys = ("category", "kind", "company")
+    category: Key = ANY
+    kind: InvoiceKindOrAny = ANY
+    company: Key = ANY
+    method: Method
+    rate: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
+    deductible: Share = Decimal(1)
+    certification: bool = False  # Deducted only once it is certified; until then the tax is pending.
+
+    def model_post_init(self, context: Any) -> None:
+        if (self.method in ("included", "fare_and_fuel")) is not (self.rate is not None):
+            raise ValueError("a rate belongs to the methods included and fare_and_fuel, and only to them")
+
+
+RowT = TypeVar("RowT", bound=Row)
+
+
+def read_table(name: str, content: bytes, row_type: type[RowT], findings: list[Finding]) -> list[RowT]:
+    """The rows of a CSV file. What is wrong is added to `findings`, each at its `file:line`."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        findings.append(bad(name, "UTF-8 text", f"a byte at {error.start} that is not", "save the file as CSV UTF-8"))
+        return []
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows: list[RowT] = []
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        if not _header_is_right(f"{name}:1", header, row_type, findings):
+            return []
+        for cells in reader:
+            at = f"{name}:{reader.line_num}"
+            if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
+                continue
+            if len(rows) >= ROWS_MAX:
+                findings.append(bad(at, f"at most {ROWS_MAX} rows", "more", "split the book by company"))
+                break
+            row = _row(at, header, cells, row_type, findings)
+            if row is not None:
+                rows.append(row)
+    except csv.Error as error:
+        findings.append(bad(f"{name}:{reader.line_num}", "CSV with commas and double quotes", str(error), "mend the quotes of this line"))
+    return rows
+
+
+def _header_is_right(at: str, header: Sequence[str], row_type: type[Row], findings: list[Finding]) -> bool:
+    fields = {field: info for field, info in row_type.model_fields.items() if field != "at"}
+    known = ", ".join(fields)
+    wrong = [bad(at, f"columns among {known}", repr(column), "correct or remove the column") for column in header if column not in fields]
+    wrong += [bad(at, "each column once", repr(column), "remove one") for column in {c for c in header if header.count(c) > 1}]
+    wrong += [
+        bad(at, f"a column {field!r}", "none", "add the column")
+        for field, info in fields.items()
+        if info.is_required() and field not in header
+    ]
+    findings.extend(wrong)
+    return not wrong
+
+
+def _row(at: str, header: Sequence[str], cells: Sequence[str], row_type: type[RowT], findings: list[Finding]) -> RowT | None:
+    if len(cells) != len(header):
+        findings.append(bad(at, f"{len(header)} cells", str(len(cells)), "a comma is missing or too many; quote cells that hold commas"))
+        return None
+    if any(len(cell) > CELL_CHARACTERS_MAX for cell in cells):
+        findings.append(bad(at, f"cells of at most {CELL_CHARACTERS_MAX} characters", "longer", "shorten the cell"))
+        return None
+    values = {column: cell.strip() for column, cell in zip(header, cells, strict=True) if cell.strip()}
+    try:
+        row = row_type.model_validate({**values, "at": at})
+    except ValidationError as error:
+        findings.extend(from_pydantic(at, error))
+        return None
+    if row.valid_from > row.valid_to:
+        findings.append(bad(at, "valid_from on or before valid_to", f"{row.valid_from} after {row.valid_to}", "correct the days"))
+        return None
+    return row
+
+
+def from_pydantic(at: str, error: ValidationError) -> list[Finding]:
+    """What pydantic found wrong, at this place of the book."""
+    return [
+        bad(
+            at,
+            f"{'.'.join(map(str, detail['loc'])) or 'row'}: {detail['msg'].removeprefix('Value error, ')}",
+            repr(detail["input"])[:80],
+            "correct it",
+        )
+        for detail in error.errors(include_url=False)
+    ]
+
+
+def overlaps(rows: Iterable[Row], findings: list[Finding]) -> None:
+    """Adds a finding for two rows that answer the same question on the same day with the same priority."""
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.priority, *row.key()), []).append(row)
+    for group in groups.values():
+        group.sort(key=lambda row: row.valid_from)
+        for earlier, later in pairwise(group):
+            if later.valid_from <= earlier.valid_to:
+                key = "/".join(later.key())
+                findings.append(
+                    bad(later.at, f"one row for {key} on a day", f"another at {earlier.at}", "remove one, or give it dates or a priority")
+                )
+
+
+def ranked(rows: Iterable[RowT]) -> list[RowT]:
+    """The rows in the order in which they are asked."""
+    return sorted(rows, key=lambda row: row.rank(), reverse=True)
+
+
+def bad(at: str, expected: str, got: str, fix: str) -> Finding:
+    """A finding about the book itself."""
+    return Finding("MAP-210", at, expected, got, fix)
+
+
+ROW_TYPES: Mapping[str, type[Row]] = {
+    "companies": CompanyRow,
+    "chart": ChartRow,
+    "accounts": AccountRow,
+    "roles": RoleRow,
+    "tax": TaxRow,
+}
