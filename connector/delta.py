@@ -80,7 +80,9 @@ def _read(cursor: str | None) -> dict[str, tuple[Key, bool]]:
         return {}
     try:
         places = json.loads(cursor)["at"]
-        return {name: (Key(datetime.fromisoformat(at), int(row)), bool(full)) for name, (at, row, full) in places.items()}
+        return {
+            name: (Key(datetime.fromisoformat(at), int(row)), bool(full)) for name, (at, row, full) in places.items()
+        }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Misconfigured(f"this is not a cursor of ours: {cursor[:80]!r}") from error
 

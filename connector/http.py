@@ -104,9 +104,7 @@ class HttpClient:
                     body += chunk
                     if len(body) > BODY_BYTES_MAX:
                         raise lost(f"{what}: the answer is longer than {BODY_BYTES_MAX} bytes")
-                return Reply(
-                    response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body)
-                )
+                return Reply(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
         except _NOT_SENT as error:
             raise Unavailable(f"{what}: cannot connect ({self.scrub(str(error))})") from error
         except httpx2.TimeoutException as error:

@@ -141,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, target: str, body: bytes) -> tuple[int, str, bytes]:
         parts = urlsplit(target)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "host")}
+        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "host", "accept-encoding")}
         # The original host stays in: some systems sign or check the address they were called by.
         try:
             connection.request(self.command, self.path, body or None, {**kept, "host": parts.netloc, "connection": "close"})
