@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Any
@@ -25,7 +26,7 @@ _DIGITS: dict[str, int] = {
     **dict.fromkeys(_TWO.split(), 2),
     **dict.fromkeys(_THREE.split(), 3),
 }
-_QUANTA: dict[str, Decimal] = {currency: Decimal(1).scaleb(-digits) for currency, digits in _DIGITS.items()}
+QUANTA: Mapping[str, Decimal] = {currency: Decimal(1).scaleb(-digits) for currency, digits in _DIGITS.items()}
 
 
 def minor_digits(currency: str) -> int | None:
@@ -35,7 +36,7 @@ def minor_digits(currency: str) -> int | None:
 
 def quantum(currency: str) -> Decimal | None:
     """The smallest amount of the currency (`0.01` for CNY); None for a code `minor_digits` does not know."""
-    return _QUANTA.get(currency)
+    return QUANTA.get(currency)
 
 
 def fits(value: Decimal, unit: Decimal) -> bool:
@@ -60,7 +61,7 @@ class Amount:
     currency: str
 
     def __post_init__(self) -> None:
-        unit = _QUANTA.get(self.currency)
+        unit = QUANTA.get(self.currency)
         if unit is None:
             raise ValueError(f"{self.currency!r} is not a currency in use (ISO 4217)")
         if not self.value.is_finite() or not fits(self.value, unit):
@@ -69,13 +70,13 @@ class Amount:
     @classmethod
     def rounded(cls, value: Decimal, currency: str) -> Amount:
         """The value rounded half up to the currency's decimals."""
-        unit = _QUANTA.get(currency)
+        unit = QUANTA.get(currency)
         return cls(value if unit is None else value.quantize(unit, ROUND_HALF_UP), currency)
 
     def text(self) -> str:
         """The wire form, always with the currency's own number of decimals: `1060.00`."""
         value = self.value or abs(self.value)  # -0 is 0.
-        return decimal_text(value, _QUANTA[self.currency])
+        return decimal_text(value, QUANTA[self.currency])
 
     def __add__(self, other: Amount) -> Amount:
         return Amount(self.value + self._same(other), self.currency)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
@@ -26,13 +26,15 @@ from contracts.master_data import (
 )
 from contracts.settlement import PaymentMade, PaymentReversed, VoucherPosted, VoucherRejected, VoucherReversed
 
+DataModel: TypeAlias = "type[Data]"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One event type: its full name with the version, the model of its data, and one sentence on what it says."""
 
     type: str
-    data: type[Data]
+    data: DataModel
     title: str
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contracts.amount import DecimalText, RateText, ShareText, TaxRateText, fits, minor_digits, quantum
+from contracts.amount import QUANTA, DecimalText, RateText, ShareText, TaxRateText, fits, minor_digits
 from contracts.fields import (
     Code,
     Contract,
@@ -32,6 +33,8 @@ ATTACHMENTS_MAX = 100
 ATTACHMENT_BYTES_MAX = 2**40
 POSTING_DISTANCE_DAYS_MAX = 366
 TAX_TOLERANCE_UNITS = 6  # An invoice of many lines rounds each line's tax; six cents cover what tax control systems allow.
+
+_ZERO = Decimal(0)
 
 PaidBy = Literal["employee", "company_card", "supplier"]
 InvoiceKind = Literal["vat_special", "vat_ordinary", "rail", "air", "coach", "toll", "red_special", "foreign", "none"]
@@ -173,144 +176,131 @@ class Withdrawal(Data):
 def report_findings(report: _Report) -> list[Finding]:
     """Everything wrong with a report whose fields are each well-formed; paths are relative to the report."""
     found: list[Finding] = []
-    unit = quantum(report.currency)
+    currency, total, lines = report.currency, report.total, report.lines
+    unit = QUANTA.get(currency)
     if unit is None:
-        found.append(_unknown_currency("currency", report.currency))
-    else:
-        if not fits(report.total, unit):
-            found.append(_decimals("total", report.total, report.currency))
-        if report.total < 0:
-            found.append(
-                Finding("CON-138", "total", "a total of zero or more", str(report.total), "send what is owed back as its own document")
-            )
-    booked: Decimal | None = Decimal(0)
-    numbers: set[int] = set()
-    for index, line in enumerate(report.lines):
-        fault = line_findings(line, report.currency)
-        if fault or line.line in numbers:
-            at = f"lines[{index}]"
-            if line.line in numbers:
-                fault.append(Finding("CON-134", "line", "a number no other line has", str(line.line), "number the lines 1, 2, 3"))
-            found.extend(Finding(f.code, f"{at}.{f.path}", f.expected, f.got, f.fix) for f in fault)
-        numbers.add(line.line)
+        found.append(_unknown_currency("currency", currency))
+    elif not (total.same_quantum(unit) or fits(total, unit)):
+        found.append(_decimals("total", total, currency))
+    if total < _ZERO:
+        found.append(Finding("CON-138", "total", "a total of zero or more", f"{total:f}", "send what is owed back as its own document"))
+    booked: Decimal | None = _ZERO
+    for index, line in enumerate(lines):
+        faults = line_findings(line, currency)
+        if faults:
+            found.extend(Finding(f.code, f"lines[{index}].{f.path}", f.expected, f.got, f.fix) for f in faults)
         if booked is not None:
-            amount = booked_amount(line, report.currency, unit)
+            amount = line.amount if line.currency == currency else booked_amount(line, currency)
             booked = None if amount is None else booked + amount
-    if booked is not None and unit is not None and booked != report.total:
-        found.append(
-            Finding("CON-131", "total", f"the sum of the lines, {booked:f}", f"{report.total:f}", "correct the lines or the total")
-        )
+    if booked is not None and unit is not None and booked != total:
+        found.append(Finding("CON-131", "total", f"the sum of the lines, {booked:f}", f"{total:f}", "correct the lines or the total"))
+    if len({line.line for line in lines}) != len(lines):
+        found.extend(_doubled("lines", "line", [str(line.line) for line in lines], "number the lines 1, 2, 3"))
     if report.advances:
-        found.extend(_advance_findings(report, unit))
+        _check_advances(report, unit, found)
     if report.posting_date is not None and isinstance(report, ExpenseReport):
         approved_on = report.approved_at.date()
         if abs(report.posting_date - approved_on) > timedelta(days=POSTING_DISTANCE_DAYS_MAX):
-            found.append(
-                Finding(
-                    "CON-139", "posting_date", f"a day within {POSTING_DISTANCE_DAYS_MAX} days of the approval on {approved_on}",
-                    str(report.posting_date), "correct the posting date or leave it out",
-                )
-            )
+            expected = f"a day within {POSTING_DISTANCE_DAYS_MAX} days of the approval on {approved_on}"
+            found.append(Finding("CON-139", "posting_date", expected, str(report.posting_date), "correct the posting date or leave it out"))
     return found
 
 
-def line_findings(line: Line, report_currency: str) -> list[Finding]:
+def line_findings(line: Line, report_currency: str) -> Sequence[Finding]:
     """Everything wrong with one line of a report in that currency; paths are relative to the line."""
+    currency, amount, invoice = line.currency, line.amount, line.invoice
     found: list[Finding] = []
-    unit = quantum(line.currency)
+    unit = QUANTA.get(currency)
     if unit is None:
-        found.append(_unknown_currency("currency", line.currency))
-    elif not fits(line.amount, unit):
-        found.append(_decimals("amount", line.amount, line.currency))
-    if line.currency == report_currency:
-        if line.rate is not None and line.rate.value != 1:
-            found.append(
-                Finding("CON-132", "rate", f"no rate, the line is in {report_currency} already", f"{line.rate.value:f}", "leave the rate out")
-            )
-    elif line.rate is None:
-        found.append(
-            Finding(
-                "CON-132", "rate", f"the rate from {line.currency} to {report_currency}", "nothing", "pin the rate, its date and its source"
-            )
-        )
+        found.append(_unknown_currency("currency", currency))
+    elif not (amount.same_quantum(unit) or fits(amount, unit)):
+        found.append(_decimals("amount", amount, currency))
+    if currency != report_currency:
+        if line.rate is None:
+            expected = f"the rate from {currency} to {report_currency}"
+            found.append(Finding("CON-132", "rate", expected, "nothing", "pin the rate, its date and its source"))
+    elif line.rate is not None and line.rate.value != 1:
+        expected = f"no rate, the line is in {report_currency} already"
+        found.append(Finding("CON-132", "rate", expected, f"{line.rate.value:f}", "leave the rate out"))
     if line.personal is not None:
-        if unit is not None and not fits(line.personal, unit):
-            found.append(_decimals("personal", line.personal, line.currency))
-        if not 0 <= line.personal <= max(line.amount, Decimal(0)):
-            found.append(
-                Finding("CON-136", "personal", f"from 0 to the line's amount {line.amount:f}", f"{line.personal:f}", "correct the personal part")
-            )
+        _check_personal(line, line.personal, unit, found)
     if line.allocations is not None:
-        shares = sum((part.share for part in line.allocations), Decimal(0))
+        shares = sum((part.share for part in line.allocations), _ZERO)
         if shares != 1:
-            found.append(
-                Finding("CON-133", "allocations", "shares that add to exactly 1", f"{shares:f}", "give the last part the rest of the share")
-            )
-    if line.invoice is not None:
-        _check_invoice(line.invoice, line.currency, unit, found)
+            found.append(Finding("CON-133", "allocations", "shares that add to exactly 1", f"{shares:f}", "give the last part the rest of the share"))
+    if invoice is not None:
+        _check_invoice(invoice, currency, unit, found)
     return found
 
 
-def booked_amount(line: Line, report_currency: str, unit: Decimal | None = None) -> Decimal | None:
+def booked_amount(line: Line, report_currency: str) -> Decimal | None:
     """The line in the report's currency, rounded half up; None where a currency is unknown or the rate is missing."""
     if line.currency == report_currency:
         return line.amount
-    unit = unit or quantum(report_currency)
+    unit = QUANTA.get(report_currency)
     if line.rate is None or unit is None:
         return None
     return (line.amount * line.rate.value).quantize(unit, ROUND_HALF_UP)
 
 
-_AIR_PARTS = ("fare", "fuel", "airport_fee")
+def _check_personal(line: Line, personal: Decimal, unit: Decimal | None, found: list[Finding]) -> None:
+    if unit is not None and not fits(personal, unit):
+        found.append(_decimals("personal", personal, line.currency))
+    if not _ZERO <= personal <= max(line.amount, _ZERO):
+        expected = f"from 0 to the line's amount {line.amount:f}"
+        found.append(Finding("CON-136", "personal", expected, f"{personal:f}", "correct the personal part"))
 
 
 def _check_invoice(invoice: Invoice, currency: str, unit: Decimal | None, found: list[Finding]) -> None:
     total, net, tax = invoice.total, invoice.net, invoice.tax
     if unit is not None:
         for name, value in (("total", total), ("net", net), ("tax", tax)):
-            if value is not None and not fits(value, unit):
+            if value is not None and not (value.same_quantum(unit) or fits(value, unit)):
                 found.append(_decimals(f"invoice.{name}", value, currency))
     if net is not None and tax is not None:
         if total is not None and net + tax != total:
-            found.append(
-                Finding("CON-135", "invoice.total", f"net plus tax, {net + tax:f}", f"{total:f}", "copy net, tax and total from the invoice")
-            )
+            expected = f"net plus tax, {net + tax:f}"
+            found.append(Finding("CON-135", "invoice.total", expected, f"{total:f}", "copy net, tax and total from the invoice"))
         if invoice.tax_rate is not None and unit is not None:
             exact = net * invoice.tax_rate
-            if abs(exact - tax) > TAX_TOLERANCE_UNITS * unit:
-                found.append(
-                    Finding(
-                        "CON-135", "invoice.tax", f"net times the tax rate, about {exact.quantize(unit, ROUND_HALF_UP):f}", f"{tax:f}",
-                        "copy tax and rate from the invoice; leave the rate out where it has several",
-                    )
-                )
-    if invoice.fare is invoice.fuel is invoice.airport_fee is None:
-        return
-    for name in _AIR_PARTS:
-        value = getattr(invoice, name)
+            if exact != tax and abs(exact - tax) > TAX_TOLERANCE_UNITS * unit:
+                expected = f"net times the tax rate, about {exact.quantize(unit, ROUND_HALF_UP):f}"
+                fix = "copy tax and rate from the invoice; leave the rate out where it has several"
+                found.append(Finding("CON-135", "invoice.tax", expected, f"{tax:f}", fix))
+    if invoice.fare is not None or invoice.fuel is not None or invoice.airport_fee is not None:
+        _check_air(invoice, currency, unit, found)
+
+
+def _check_air(invoice: Invoice, currency: str, unit: Decimal | None, found: list[Finding]) -> None:
+    for name, value in (("fare", invoice.fare), ("fuel", invoice.fuel), ("airport_fee", invoice.airport_fee)):
         if value is None:
             continue
+        path = f"invoice.{name}"
         if invoice.kind != "air":
-            found.append(
-                Finding("CON-137", f"invoice.{name}", "no such part: only air tickets have it", f"{value:f}", "leave it out or set kind to air")
-            )
+            expected = "no such part: only air tickets have it"
+            found.append(Finding("CON-137", path, expected, f"{value:f}", "leave it out or set kind to air"))
         if unit is not None and not fits(value, unit):
-            found.append(_decimals(f"invoice.{name}", value, currency))
+            found.append(_decimals(path, value, currency))
 
 
-def _advance_findings(report: _Report, unit: Decimal | None) -> list[Finding]:
-    found: list[Finding] = []
-    numbers: set[str] = set()
+def _check_advances(report: _Report, unit: Decimal | None, found: list[Finding]) -> None:
+    numbers = [claim.number for claim in report.advances]
+    if len(set(numbers)) != len(numbers):
+        found.extend(_doubled("advances", "number", numbers, "add the amounts of one advance together"))
     for index, claim in enumerate(report.advances):
-        at = f"advances[{index}]"
-        if claim.number in numbers:
-            found.append(Finding("CON-134", f"{at}.number", "each advance once", claim.number, "add the amounts of one advance together"))
-        numbers.add(claim.number)
-        if claim.amount <= 0:
-            found.append(Finding("CON-138", f"{at}.amount", "an amount above zero", f"{claim.amount:f}", "leave the advance out"))
+        path = f"advances[{index}].amount"
+        if claim.amount <= _ZERO:
+            found.append(Finding("CON-138", path, "an amount above zero", f"{claim.amount:f}", "leave the advance out"))
         if unit is not None and not fits(claim.amount, unit):
-            found.append(_decimals(f"{at}.amount", claim.amount, report.currency))
-    return found
+            found.append(_decimals(path, claim.amount, report.currency))
+
+
+def _doubled(field: str, name: str, values: Sequence[str], fix: str) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        if value in seen:
+            yield Finding("CON-134", f"{field}[{index}].{name}", "a number no other has", value, fix)
+        seen.add(value)
 
 
 def _unknown_currency(path: str, currency: str) -> Finding:

@@ -55,6 +55,8 @@ def refused(error: ValidationError, *, skip: int = 0, prefix: str = "") -> Refus
     found: list[Finding] = []
     for detail in error.errors(include_url=False):
         place = path_of(detail["loc"][skip:], prefix)
+        if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+            continue  # There are enough entries; the faulty ones among them are told of already.
         if detail["type"] == "contract":
             found.extend(_under(place, finding) for finding in detail["ctx"]["findings"])
         else:
@@ -96,8 +98,7 @@ def _under(place: str, finding: Finding) -> Finding:
 
 # What pydantic calls it -> our code, what to do about it. Types of our own (contracts.fields) carry their code along.
 _STANDARD: dict[str, tuple[str, str]] = {
-    "missing": ("CON-112", "add the field"),
-    "extra_forbidden": ("CON-113", "remove the field, or correct its name"),
+    "json_invalid": ("CON-101", "send well-formed JSON"),
     "literal_error": ("CON-115", "use one of the values listed"),
     "too_long": ("CON-118", "split the document, or leave entries out"),
     "too_short": ("CON-118", "add at least one entry"),
@@ -124,7 +125,7 @@ def _finding(detail: ErrorDetails, path: str) -> Finding:
     if kind == "missing":
         return Finding("CON-112", path, "this field", "nothing", "add the field")
     if kind == "extra_forbidden":
-        return Finding("CON-113", path, "no such field", shown(value, path), _STANDARD[kind][1])
+        return Finding("CON-113", path, "no such field", shown(value, path), "remove the field, or correct its name")
     code, fix = _STANDARD.get(kind, ("CON-114", "send it in the form the schema of this type gives"))
     return Finding(code, path, _expected(detail), shown(value, path), fix)
 

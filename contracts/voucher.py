@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, NamedTuple
@@ -81,7 +81,7 @@ class Voucher:
     reference: str
     document: DocumentRef
     purpose: Purpose
-    date: date
+    date: dt.date
     currency: str
     lines: tuple[VoucherLine, ...]
     total_debit: Decimal
@@ -119,7 +119,7 @@ class Voucher:
         company: str,
         reference: str,
         document: DocumentRef,
-        date: date,
+        date: dt.date,
         currency: str,
         lines: Sequence[VoucherLine],
         purpose: Purpose = "post",
@@ -134,7 +134,7 @@ class Voucher:
             memo, reverses,
         )
 
-    def reversed(self, reference: str, date: date) -> Voucher:
+    def reversed(self, reference: str, date: dt.date) -> Voucher:
         """The red-letter voucher: the same accounts on the same sides with negative amounts, linked to this one.
 
         A red-letter voucher cannot be reversed again: that raises ValueError.

@@ -7,19 +7,19 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from functools import cache
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args
 
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError, create_model
 
 from contracts.catalogue import CATALOGUE, upcast
 from contracts.envelope import AnyEvent, Event, utc
-from contracts.expense import Line, line_findings
+from contracts.expense import LINES_MAX, Line, line_findings
 from contracts.fields import Data
 from contracts.findings import Finding, Refused, limited, path_of, refused, shown
 
 EVENT_BYTES_MAX = 256 * 1024  # A report of 500 lines with invoices fits; what does not is a bomb or belongs in an attachment.
 DEPTH_MAX = 32
+FAULTS_MAX = 5_000
 
 DataT = TypeVar("DataT", bound=Data)
 
@@ -33,15 +33,15 @@ def _event_models() -> dict[str, type[AnyEvent]]:
         model = create_model(
             f"{data.__name__}Event",
             __base__=Event[data],  # type: ignore[valid-type]
-            type=(Literal[tuple(names)], ...),
+            type=(cast(Any, Literal[tuple(names)]), ...),
         )
-        models.update(dict.fromkeys(names, model))
+        models.update(dict.fromkeys(names, cast(type[AnyEvent], model)))
     return models
 
 
 EVENT_MODELS = _event_models()
 _EVENT: TypeAdapter[AnyEvent] = TypeAdapter(
-    Annotated[Union[tuple(dict.fromkeys(EVENT_MODELS.values()))], Field(discriminator="type")]  # noqa: UP007 - built at run time
+    cast(Any, Annotated[Union[tuple(dict.fromkeys(EVENT_MODELS.values()))], Field(discriminator="type")])  # noqa: UP007
 )
 _validate_json = _EVENT.validator.validate_json
 
@@ -58,9 +58,9 @@ def parse_event(body: bytes) -> AnyEvent:
         event = cast(AnyEvent, _validate_json(body))
     except ValidationError as error:
         return _explain(body, error)
-    # JSON parsers keep the last of two equal keys in silence, so keys are counted: every `":` ends a key (or stands escaped in
-    # a text, which only raises the count), unless blanks stand before the colon. Equal counts prove that no key came twice.
-    if body.count(b'":') != key_count(event) or _loose_colon(body):
+    # JSON parsers keep the last of two equal keys in silence, so keys are counted. Without blanks every key ends in `":`, and so
+    # may an escaped quote inside a text: the bytes never count too few. As many as there are fields set: no key came twice.
+    if body.translate(None, b" \t\r\n").count(b'":') != key_count(event):
         _load(body)
     return event
 
@@ -71,7 +71,7 @@ def to_json(event: AnyEvent) -> bytes:
 
 
 def new_event(
-    type: str, data: DataT, *, id: str, time: datetime, system: str, adapter: str, **extra: str
+    type: str, data: DataT, *, id: str, time: datetime, system: str, adapter: str, traceparent: str | None = None
 ) -> Event[DataT]:
     """A new event around data that is already built; subject, sequence, partition key and source follow from it.
 
@@ -89,40 +89,43 @@ def new_event(
             Event[DataT],
             model(
                 id=id, source=f"/{system}/{adapter}/{data.company}", type=type, subject=data.subject, time=utc(time),
-                sequence=str(data.version), partitionkey=f"{data.company}/{data.subject}", data=data, **extra,
+                sequence=str(data.version), partitionkey=f"{data.company}/{data.subject}", data=data, traceparent=traceparent,
             ),
         )
     except ValidationError as error:
         raise refused(error) from None
 
 
-def key_count(value: object) -> int:
-    """How many keys a JSON object had that became this value; with unknown fields refused, each set field was one."""
-    if isinstance(value, BaseModel):
-        count = len(value.__pydantic_fields_set__)
-        fields = value.__dict__
-        for name in _nested(type(value)):
-            count += key_count(fields[name])
-        return count
-    if isinstance(value, tuple):
-        return sum(map(key_count, value))
-    return 0
+def key_count(model: BaseModel) -> int:
+    """How many keys the JSON had that became this model; with unknown fields refused, each set field was one."""
+    count = len(model.__pydantic_fields_set__)
+    fields = model.__dict__
+    for name in _NESTED[model.__class__]:
+        value = fields[name]
+        if value.__class__ is tuple:
+            for item in value:
+                count += key_count(item)
+        elif value is not None:
+            count += key_count(value)
+    return count
 
 
-@cache
-def _nested(model: type[BaseModel]) -> tuple[str, ...]:
-    """The fields of a model that can hold other models."""
-    return tuple(name for name, field in model.model_fields.items() if _holds_model(field.annotation))
+class _Nested(dict[type[BaseModel], tuple[str, ...]]):
+    """The fields of a model that hold other models, worked out once for each model."""
+
+    def __missing__(self, model: type[BaseModel]) -> tuple[str, ...]:
+        names = tuple(name for name, field in model.model_fields.items() if _holds_model(field.annotation))
+        self[model] = names
+        return names
+
+
+_NESTED = _Nested()
 
 
 def _holds_model(annotation: Any) -> bool:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return True
     return isinstance(annotation, TypeVar) or any(map(_holds_model, get_args(annotation)))
-
-
-def _loose_colon(body: bytes) -> bool:
-    return b" :" in body or b"\n:" in body or b"\t:" in body or b"\r:" in body
 
 
 # --- The slow path: the message is wrong (or of an older version), so time is spent on saying exactly how. ---
@@ -135,6 +138,8 @@ def _explain(body: bytes, error: ValidationError) -> AnyEvent:
     current = upcast(document)
     if current is not document:
         return parse_event(json.dumps(current, ensure_ascii=False).encode())
+    if error.error_count() > FAULTS_MAX:  # A bomb: telling all of it would cost more than the message is worth.
+        raise Refused(_too_many(document, error.error_count())) from None
     found = list(refused(error, skip=1).findings)
     found.extend(_more_findings(document, found))
     raise Refused(limited(found)) from None
@@ -150,13 +155,22 @@ def _more_findings(document: dict[str, Any], found: list[Finding]) -> Iterator[F
         return
     if not any(finding.code in _STRUCTURAL for finding in found):
         return
-    for index, raw in enumerate(lines[:500]):
+    for index, raw in enumerate(lines[:LINES_MAX]):
         try:
             line = Line.model_validate_json(json.dumps(raw))
         except ValidationError:
             continue
         for finding in line_findings(line, currency):
             yield Finding(finding.code, f"data.lines[{index}].{finding.path}", finding.expected, finding.got, finding.fix)
+
+
+def _too_many(document: dict[str, Any], faults: int) -> list[Finding]:
+    data = document.get("data")
+    lines = data.get("lines") if isinstance(data, dict) else None
+    found = [Finding("CON-118", "", f"at most {FAULTS_MAX} faults", f"{faults} faults", "look at how the message is made")]
+    if isinstance(lines, list) and len(lines) > LINES_MAX:
+        found.append(Finding("CON-118", "data.lines", f"at most {LINES_MAX} lines", f"{len(lines)} lines", "split the document"))
+    return found
 
 
 _STRUCTURAL = {f"CON-{number}" for number in (*range(112, 121), 123, 124)}

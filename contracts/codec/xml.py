@@ -27,8 +27,9 @@ def parse_xml(body: bytes) -> AnyEvent:
     root = _read(body)
     found: list[Finding] = []
     given = root.findtext(f"{_TAG}type")
-    if given not in EVENT_MODELS:
+    if given is None or given not in EVENT_MODELS:
         upcast({"type": given})
+        raise AssertionError("a type without a model is refused")
     event = _object(root, EVENT_MODELS[given], "", found)
     if found:
         raise Refused(limited(found))
@@ -37,7 +38,7 @@ def parse_xml(body: bytes) -> AnyEvent:
 
 def to_xml(event: AnyEvent) -> bytes:
     """The event as XML in UTF-8; `parse_xml` gives an equal event back."""
-    root = etree.Element(_ROOT, nsmap={None: NAMESPACE})
+    root = etree.Element(_ROOT, nsmap={None: NAMESPACE})  # type: ignore[dict-item]
     _write(root, event.model_dump(mode="json", exclude_none=True), CATALOGUE[event.type].data.__name__)
     return etree.tostring(root, xml_declaration=True, encoding="UTF-8")
 
@@ -89,11 +90,11 @@ def _read(body: bytes) -> etree._Element:
             raise Refused(_too_deep()) from None
         code = "CON-103" if "encoding" in str(error).lower() or "utf-8" in str(error).lower() else "CON-101"
         raise Refused(Finding(code, "", "well-formed XML in UTF-8", shown(str(error)), "send well-formed XML")) from None
-    tree = root.getroottree()
-    if tree.docinfo.doctype:
+    information: Any = root.getroottree().docinfo
+    if information.doctype:
         raise Refused(Finding("CON-109", "", "XML without a document type", "a DOCTYPE", "leave the DOCTYPE and all entities out"))
-    if (tree.docinfo.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
-        raise Refused(Finding("CON-103", "", "UTF-8", shown(tree.docinfo.encoding), "send the message in UTF-8"))
+    if (information.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
+        raise Refused(Finding("CON-103", "", "UTF-8", shown(information.encoding), "send the message in UTF-8"))
     if root.getprevious() is not None or root.getnext() is not None or any(not isinstance(e.tag, str) for e in root.iter()):
         raise Refused(Finding("CON-109", "", "elements and text only", "a processing instruction", "leave it out"))
     if root.tag != _ROOT:

@@ -1,0 +1,151 @@
+"""The catalogue of bad messages: every file in `bad/` is refused with the code in its name, and so are the big ones made here."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from contracts import EVENT_BYTES_MAX, Refused, all_codes, parse, parse_event, parse_xml
+
+BAD = sorted((Path(__file__).parent / "bad").iterdir(), key=lambda path: path.name)
+CASE_A = Path(__file__).parents[3] / "contracts/examples/expense-report-approved.case-a.json"
+
+
+def refusal(body: bytes, content_type: str = "application/json") -> Refused:
+    with pytest.raises(Refused) as caught:
+        parse(body, content_type)
+    return caught.value
+
+
+@pytest.mark.parametrize("path", BAD, ids=lambda path: path.name)
+def test_a_bad_message_is_refused_with_its_code(path: Path) -> None:
+    code = path.name.split(".")[1]
+
+    refused = refusal(path.read_bytes(), f"application/{path.suffix[1:]}")
+
+    assert code in [finding.code for finding in refused.findings], refused
+    assert all(finding.code in all_codes() for finding in refused.findings)
+    assert all(finding.expected and finding.got and finding.fix for finding in refused.findings)
+
+
+@pytest.mark.parametrize("path", [path for path in BAD if path.suffix == ".json"], ids=lambda path: path.name)
+def test_a_bad_message_has_no_finding_but_the_one_it_was_made_for(path: Path) -> None:
+    """A mistake is explained once: nothing that was right is complained about. Follow-ups of the same mistake may come along."""
+    code = path.name.split(".")[1]
+    follow_ups = {"54-unknown-currency": {"CON-132"}, "50-jpy-with-decimals": {"CON-121"}, "54-rate-missing": set()}
+    numbers = {"60", "61", "62"}  # Where the number or version is wrong, envelope and data disagree as well.
+
+    codes = {finding.code for finding in refusal(path.read_bytes()).findings}
+
+    allowed = {code} | follow_ups.get(path.name.split(".")[0], set())
+    assert codes <= (allowed | {"CON-130"} if path.name[:2] in numbers else allowed)
+
+
+def event() -> dict[str, object]:
+    value: dict[str, object] = json.loads(CASE_A.read_bytes())
+    return value
+
+
+def _with_lines(count: int) -> bytes:
+    value = json.loads(CASE_A.read_bytes())
+    line = {"line": 1, "category": "a", "date": "2025-01-01", "description": "", "amount": "0", "currency": "CNY", "paid_by": "employee"}
+    value["data"]["lines"] = [{**line, "line": number} for number in range(1, count + 1)]
+    return json.dumps(value).encode()
+
+
+BIG = {
+    "row 26: one byte too many": (b" " * (EVENT_BYTES_MAX + 1), "CON-104"),
+    "row 30: nested 5,000 deep": (b"[" * 5_000 + b"]" * 5_000, "CON-105"),
+    "row 30: nested 5,000 deep in objects": (b'{"data":' * 5_000 + b"1" + b"}" * 5_000, "CON-105"),
+    "row 30: 200,000 brackets never closed": (b"[" * 200_000, "CON-105"),
+    "row 34: a number of 5,000 digits": (CASE_A.read_bytes().replace(b'"version": 1', b'"version": ' + b"1" * 5_000), "CON-107"),
+    "row 39: an array of 100,000 numbers": (b"[" + b"0," * 100_000 + b"0]", "CON-114"),
+    "row 40: a text of 10 MB": (b'{"type": "' + b"x" * 10_000_000 + b'"}', "CON-104"),
+    "row 65: 501 lines": (_with_lines(501), "CON-118"),
+    "row 65: 50,000 lines": (_with_lines(50_000), "CON-104"),
+    "row 65: 80,000 empty lines": (json.dumps(event() | {"data": {"lines": [{}] * 60_000}}).replace(" ", "").encode(), "CON-118"),
+}
+
+
+@pytest.mark.parametrize(("body", "code"), BIG.values(), ids=BIG.keys())
+def test_a_bomb_is_refused_at_once(body: bytes, code: str) -> None:
+    started = time.monotonic()
+
+    refused = refusal(body)
+
+    assert code in [finding.code for finding in refused.findings]
+    assert len(refused.findings) <= 100
+    assert time.monotonic() - started < 5
+
+
+def test_500_lines_are_taken() -> None:
+    value = json.loads(_with_lines(500))
+    value["data"]["total"] = "0"
+
+    assert len(parse_event(json.dumps(value).encode()).data.lines) == 500
+
+
+def test_xml_nested_20_000_deep_is_refused() -> None:
+    assert refusal(b"<a>" * 20_000 + b"</a>" * 20_000, "application/xml").findings[0].code == "CON-105"
+
+
+def test_a_huge_xml_is_refused_before_it_is_read() -> None:
+    with pytest.raises(Refused) as caught:
+        parse_xml(b"<" * (EVENT_BYTES_MAX + 1))
+
+    assert caught.value.findings[0].code == "CON-104"
+
+
+@pytest.mark.parametrize("content_type", ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "text/plain", "/"])
+def test_other_media_types_are_refused(content_type: str) -> None:
+    assert refusal(CASE_A.read_bytes(), content_type).findings[0].code == "CON-108"
+
+
+@pytest.mark.parametrize("charset", ["gbk", "utf-16", "utf-99"])
+def test_other_charsets_are_refused(charset: str) -> None:
+    assert refusal(CASE_A.read_bytes(), f"application/json; charset={charset}").findings[0].code == "CON-103"
+
+
+def test_all_findings_come_at_once() -> None:
+    value = json.loads(CASE_A.read_bytes())
+    value["data"]["lines"][0]["amount"] = 1060.00
+    value["data"]["lines"][1]["currency"] = "USD"
+    value["data"]["lines"][2]["invoice"]["kind"] = "ticket"
+    value["data"]["titel"] = value["data"].pop("title")
+
+    findings = {(finding.code, finding.path) for finding in refusal(json.dumps(value).encode()).findings}
+
+    assert findings == {
+        ("CON-120", "data.lines[0].amount"),
+        ("CON-132", "data.lines[1].rate"),
+        ("CON-115", "data.lines[2].invoice.kind"),
+        ("CON-112", "data.title"),
+        ("CON-113", "data.titel"),
+    }
+
+
+def test_a_bank_account_is_not_quoted_in_a_finding() -> None:
+    value = json.loads(CASE_A.read_bytes())
+    value["data"]["payee"] = {"type": "employee", "id": "E017", "bank_account": "6222021234567890123 "}
+
+    refused = refusal(json.dumps(value).encode())
+
+    assert refused.findings[0].path == "data.payee.bank_account"
+    assert "6222" not in str(refused)
+
+
+def test_a_quoted_key_inside_a_text_is_not_a_duplicate() -> None:
+    value = json.loads(CASE_A.read_bytes())
+    value["data"]["title"] = 'he said "total": 17 and " : "'
+
+    assert parse_event(json.dumps(value).encode()).data.title == value["data"]["title"]
+
+
+def test_an_event_in_any_layout_is_the_same_event() -> None:
+    value = json.loads(CASE_A.read_bytes())
+    layouts = [json.dumps(value, indent=4), json.dumps(value, separators=(" ,", " : ")), json.dumps(value, ensure_ascii=True)]
+
+    assert {parse_event(layout.encode()).model_dump_json() for layout in layouts} == {parse_event(CASE_A.read_bytes()).model_dump_json()}
