@@ -158,7 +158,11 @@ class Deliverer:
 
     def _settle_receipt(self, tx: Connection, claim: Claim, receipt: Receipt, result: DeliveryResult) -> None:
         wrong = self._mismatch(claim, receipt)
-        if wrong is not None:
+        if wrong is None and receipt.state != "posted":
+            postings.end_attempt(tx, claim, receipt.state, None, receipt.number)
+            moved = postings.move(tx, claim, "UNKNOWN", message=f"the ERP says it is {receipt.state}")
+            result.in_doubt += moved
+        elif wrong is not None:
             # An answer about something else tells nothing about ours.
             postings.end_attempt(tx, claim, "mismatch", "ERP-404", wrong)
             moved = postings.move(tx, claim, "UNKNOWN", wait_s=self.settle_s, code="ERP-404", message=wrong)
@@ -182,6 +186,11 @@ class Deliverer:
                 postings.end_attempt(tx, claim, "conflict", "ERP-409", wrong)
                 moved = self._doubt_to_person(tx, claim, "ERP-409", wrong)
                 result.rejected += moved
+        elif isinstance(found, Receipt) and found.state == "cancelled":
+            reason = "it stands in the ERP under our reference and was cancelled there"
+            postings.end_attempt(tx, claim, "cancelled", "ERP-409", reason)
+            moved = self._doubt_to_person(tx, claim, "ERP-409", reason)
+            result.rejected += moved
         elif found is None or isinstance(found, Receipt):
             # Proven absent after the window, or there but unfinished: sending (again) is safe, and the adapter is
             # told that it resumes.

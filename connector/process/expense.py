@@ -52,7 +52,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, b
     if isinstance(voucher, Refusal):
         first = voucher.findings[0]
         letter = _letter(item, document, first.code, str(first), blocks=True)
-        letter.findings, letter.waits_for = voucher.findings, voucher.waits_for
+        letter.findings, letter.waits_for = voucher.findings, ", ".join(voucher.waits_for) or None
         batch.park(item, document, letter)
         return
     for step in decided.steps:

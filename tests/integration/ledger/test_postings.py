@@ -72,7 +72,9 @@ def test_eight_workers_claim_each_posting_once(ledger: Ledger) -> None:
         add(ledger, f"A{n}")
 
     with ThreadPoolExecutor(8) as pool:
-        rounds = list(pool.map(lambda n: [c.reference for _ in range(6) for c in claim(ledger, f"w{n}", limit=5)], range(8)))
+        rounds = list(
+            pool.map(lambda n: [c.reference for _ in range(6) for c in claim(ledger, f"w{n}", limit=5)], range(8))
+        )
 
     got = [reference for mine in rounds for reference in mine]
     assert len(got) == len(set(got)) == 120

@@ -1,0 +1,88 @@
+"""The dead letter channel: a lane waits, the others flow, a replay has one effect."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from connector.ledger import Ledger, deadletters
+from connector.ledger.deadletters import NotOpen
+from tests.integration.process.world import World, report
+
+UNMAPPED = "gift.gold"
+
+
+def test_a_category_without_a_rule_is_parked_under_the_key_it_waits_for(world: World) -> None:
+    world.receive(report(category=UNMAPPED))
+
+    (letter,) = world.letters()
+    assert (letter.code, letter.number, letter.amount, letter.currency) == ("MAP-201", "EXP-1", "100.00", "CNY")
+    assert letter.waits_for.startswith("account:gift.gold")
+
+
+def test_a_parked_version_holds_later_ones_of_its_document_and_of_no_other(world: World) -> None:
+    world.receive(report("EXP-1", 1))
+    world.deliver()
+    world.receive(report("EXP-1", 2, category=UNMAPPED))
+
+    world.receive(report("EXP-1", 3), report("EXP-2", 1))
+    world.deliver()
+
+    assert sorted(world.live()) == ["C01-EXP-1-V1", "C01-EXP-2-V1"]
+    assert world.outcomes() == [(1, "applied"), (2, "parked"), (3, "held")]
+
+
+def test_versions_behind_a_discarded_letter_go_on_in_order(world: World) -> None:
+    world.receive(report(category=UNMAPPED), report(version=2, amount="20.00"), report(version=3, amount="30.00"))
+    (letter,) = world.letters()
+
+    world.discard(letter.id)
+    world.deliver()
+
+    assert world.live() == {"C01-EXP-1-V3": Decimal("30.00")}
+    assert world.outcomes() == [(1, "discarded"), (2, "superseded"), (3, "applied")]
+
+
+def test_a_replay_that_fails_again_is_the_same_letter_and_still_holds_its_lane(world: World) -> None:
+    world.receive(report(category=UNMAPPED), report(version=2))
+    (letter,) = world.letters()
+
+    world.replay(letter.id)
+
+    (again,) = world.letters()
+    assert (again.id, again.replays) == (letter.id, 1)
+    assert world.outcomes() == [(1, "parked"), (2, "held")]
+
+
+def test_a_letter_cannot_be_replayed_twice(world: World, ledger: Ledger) -> None:
+    world.receive(report(category=UNMAPPED))
+    (letter,) = world.letters()
+    with ledger.begin() as tx:
+        deadletters.replay(tx, letter.id, actor="wang")
+
+    with pytest.raises(NotOpen, match="wang"), ledger.begin() as tx:
+        deadletters.replay(tx, letter.id, actor="li")
+
+
+def test_a_letter_that_still_cannot_be_read_stays_open_and_says_why(world: World) -> None:
+    world.receive(b"{")
+    (letter,) = world.letters()
+
+    with pytest.raises(NotOpen, match="still cannot be read"):
+        world.replay(letter.id)
+
+    assert [open_.id for open_ in world.letters()] == [letter.id]
+
+
+def test_every_replay_and_discard_is_in_the_audit_log(world: World) -> None:
+    world.receive(report("EXP-1", category=UNMAPPED), report("EXP-2", category=UNMAPPED))
+    first, second = world.letters()
+
+    world.replay(first.id)
+    world.discard(second.id)
+
+    assert [tuple(row) for row in world.query("SELECT actor, action FROM audit ORDER BY id")] == [
+        ("wang", "deadletter.replay"),
+        ("wang", "deadletter.discard"),
+    ]
