@@ -63,8 +63,16 @@ _RECORDS: dict[str, tuple[type[Data], str]] = {
 _ENTRIES = [
     Entry("expense.report.submitted.v1", SubmittedReport, "An expense report was handed in; nothing is booked yet"),
     Entry("expense.report.approved.v1", ExpenseReport, "An expense report was approved and is to be booked"),
-    Entry("expense.report.changed.v1", ExpenseReport, "An approved report was changed and approved again, as a new version"),
-    Entry("expense.report.withdrawn.v1", Withdrawal, "An approved report was taken back; what was booked is to be reversed"),
+    Entry(
+        "expense.report.changed.v1",
+        ExpenseReport,
+        "An approved report was changed and approved again, as a new version",
+    ),
+    Entry(
+        "expense.report.withdrawn.v1",
+        Withdrawal,
+        "An approved report was taken back; what was booked is to be reversed",
+    ),
     Entry("advance.paid.v1", AdvancePaid, "An employee was paid an advance"),
     Entry("advance.returned.v1", AdvanceReturned, "An employee returned (part of) an advance"),
     Entry("voucher.posted.v1", VoucherPosted, "The ERP has booked the voucher of a document"),
@@ -94,23 +102,24 @@ def upcast(
 ) -> dict[str, Any]:
     """The event in the current version of its type. Raises Refused (CON-110, CON-111) where no way leads there."""
     current = {entry.name: entry.version for entry in catalogue.values()}
-    while event.get("type") not in catalogue:
+    while True:
         given = event.get("type")
-        match = _TYPE.fullmatch(given) if isinstance(given, str) else None
+        if not isinstance(given, str):
+            raise Refused(_unknown_type(given, current))
+        if given in catalogue:
+            return event
+        match = _TYPE.fullmatch(given)
         if match is None or match[1] not in current:
             raise Refused(_unknown_type(given, current))
         name, version = match[1], int(match[2])
-        step = upcasters.get(str(given))
+        step = upcasters.get(given)
         if step is None or version >= current[name]:
+            expected = f"{name}.v{current[name]} or an older version that can still be read"
             raise Refused(
-                Finding(
-                    "CON-111", "type", f"{name}.v{current[name]} or an older version that can still be read", str(given),
-                    "upgrade the connector before the sender, then replay",
-                )
+                Finding("CON-111", "type", expected, given, "upgrade the connector before the sender, then replay")
             )
         event = step(event)
         assert event["type"] != given, "an upcaster moves to the next version"
-    return event
 
 
 def _unknown_type(given: object, current: Mapping[str, int]) -> Finding:

@@ -15,18 +15,33 @@ DataT = TypeVar("DataT", bound=Data)
 Source = Annotated[
     str,
     Form(
-        r"^/(?:oa|erp)/[a-z0-9_-]{1,32}/[A-Za-z0-9_-]{1,32}$", 80,
-        "/oa/<adapter>/<company> or /erp/<adapter>/<company>", "name the system the event comes from, like /oa/feishu/C01",
+        r"^/(?:oa|erp)/[a-z0-9_-]{1,32}/[A-Za-z0-9_-]{1,32}$",
+        80,
+        "/oa/<adapter>/<company> or /erp/<adapter>/<company>",
+        "name the system the event comes from, like /oa/feishu/C01",
     ),
 ]
 EventType = Annotated[
-    str, Form(r"^[a-z_]+(?:\.[a-z_]+){1,3}\.v[1-9][0-9]{0,2}$", 100, "an event type like expense.report.approved.v1", "see the catalogue")
+    str,
+    Form(
+        r"^[a-z_]+(?:\.[a-z_]+){1,3}\.v[1-9][0-9]{0,2}$",
+        100,
+        "an event type like expense.report.approved.v1",
+        "see the catalogue",
+    ),
 ]
 Sequence = Annotated[
-    str, Form(r"^[1-9][0-9]{0,15}$", 16, "the version as a string of a positive whole number", 'send data.version as text, like "1"')
+    str,
+    Form(
+        r"^[1-9][0-9]{0,15}$",
+        16,
+        "the version as a string of a positive whole number",
+        'send data.version as text, like "1"',
+    ),
 ]
 TraceParent = Annotated[
-    str, Form(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", 55, "a W3C traceparent", "leave it out if you do not trace")
+    str,
+    Form(r"^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$", 55, "a W3C traceparent", "leave it out if you do not trace"),
 ]
 
 
@@ -107,7 +122,9 @@ class Event(Contract, Generic[DataT]):
             ("datacontenttype", "application/json", self.datacontenttype),
         ]
         return [
-            Finding("CON-130", path, f"{expected!r}, as the data says", repr(got), "make envelope and data say the same")
+            Finding(
+                "CON-130", path, f"{expected!r}, as the data says", repr(got), "make envelope and data say the same"
+            )
             for path, expected, got in pairs
             if expected != got
         ]

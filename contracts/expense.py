@@ -32,7 +32,9 @@ ADVANCES_MAX = 50
 ATTACHMENTS_MAX = 100
 ATTACHMENT_BYTES_MAX = 2**40
 POSTING_DISTANCE_DAYS_MAX = 366
-TAX_TOLERANCE_UNITS = 6  # An invoice of many lines rounds each line's tax; six cents cover what tax control systems allow.
+TAX_TOLERANCE_UNITS = (
+    6  # An invoice of many lines rounds each line's tax; six cents cover what tax control systems allow.
+)
 
 _ZERO = Decimal(0)
 
@@ -183,7 +185,15 @@ def report_findings(report: _Report) -> list[Finding]:
     elif not (total.same_quantum(unit) or fits(total, unit)):
         found.append(_decimals("total", total, currency))
     if total < _ZERO:
-        found.append(Finding("CON-138", "total", "a total of zero or more", f"{total:f}", "send what is owed back as its own document"))
+        found.append(
+            Finding(
+                "CON-138",
+                "total",
+                "a total of zero or more",
+                f"{total:f}",
+                "send what is owed back as its own document",
+            )
+        )
     booked: Decimal | None = _ZERO
     for index, line in enumerate(lines):
         faults = line_findings(line, currency)
@@ -193,7 +203,11 @@ def report_findings(report: _Report) -> list[Finding]:
             amount = line.amount if line.currency == currency else booked_amount(line, currency)
             booked = None if amount is None else booked + amount
     if booked is not None and unit is not None and booked != total:
-        found.append(Finding("CON-131", "total", f"the sum of the lines, {booked:f}", f"{total:f}", "correct the lines or the total"))
+        found.append(
+            Finding(
+                "CON-131", "total", f"the sum of the lines, {booked:f}", f"{total:f}", "correct the lines or the total"
+            )
+        )
     if len({line.line for line in lines}) != len(lines):
         found.extend(_doubled("lines", "line", [str(line.line) for line in lines], "number the lines 1, 2, 3"))
     if report.advances:
@@ -202,7 +216,15 @@ def report_findings(report: _Report) -> list[Finding]:
         approved_on = report.approved_at.date()
         if abs(report.posting_date - approved_on) > timedelta(days=POSTING_DISTANCE_DAYS_MAX):
             expected = f"a day within {POSTING_DISTANCE_DAYS_MAX} days of the approval on {approved_on}"
-            found.append(Finding("CON-139", "posting_date", expected, str(report.posting_date), "correct the posting date or leave it out"))
+            found.append(
+                Finding(
+                    "CON-139",
+                    "posting_date",
+                    expected,
+                    str(report.posting_date),
+                    "correct the posting date or leave it out",
+                )
+            )
     return found
 
 
@@ -227,7 +249,15 @@ def line_findings(line: Line, report_currency: str) -> Sequence[Finding]:
     if line.allocations is not None:
         shares = sum((part.share for part in line.allocations), _ZERO)
         if shares != 1:
-            found.append(Finding("CON-133", "allocations", "shares that add to exactly 1", f"{shares:f}", "give the last part the rest of the share"))
+            found.append(
+                Finding(
+                    "CON-133",
+                    "allocations",
+                    "shares that add to exactly 1",
+                    f"{shares:f}",
+                    "give the last part the rest of the share",
+                )
+            )
     if invoice is not None:
         _check_invoice(invoice, currency, unit, found)
     return found
@@ -260,7 +290,9 @@ def _check_invoice(invoice: Invoice, currency: str, unit: Decimal | None, found:
     if net is not None and tax is not None:
         if total is not None and net + tax != total:
             expected = f"net plus tax, {net + tax:f}"
-            found.append(Finding("CON-135", "invoice.total", expected, f"{total:f}", "copy net, tax and total from the invoice"))
+            found.append(
+                Finding("CON-135", "invoice.total", expected, f"{total:f}", "copy net, tax and total from the invoice")
+            )
         if invoice.tax_rate is not None and unit is not None:
             exact = net * invoice.tax_rate
             if exact != tax and abs(exact - tax) > TAX_TOLERANCE_UNITS * unit:
@@ -309,4 +341,10 @@ def _unknown_currency(path: str, currency: str) -> Finding:
 
 def _decimals(path: str, value: Decimal, currency: str) -> Finding:
     digits = minor_digits(currency)
-    return Finding("CON-121", path, f"at most {digits} decimals in {currency}", f"{value:f}", "round the amount where it was made, not here")
+    return Finding(
+        "CON-121",
+        path,
+        f"at most {digits} decimals in {currency}",
+        f"{value:f}",
+        "round the amount where it was made, not here",
+    )

@@ -31,7 +31,10 @@ class Form:
             custom_error_type="form",
             custom_error_message="expected {expected}",
             custom_error_context={
-                "code": self.code, "expected": self.expected, "fix": self.fix, "length_max": self.length_max,
+                "code": self.code,
+                "expected": self.expected,
+                "fix": self.fix,
+                "length_max": self.length_max,
             },
         )
 
@@ -79,12 +82,19 @@ _VISIBLE = rf"!-~\u00C0-\u024F\u0400-\u0481\u048A-\u052F\u300A-\u300F\uFF08\uFF0
 NUMBER_PATTERN = rf"^[{_LETTER}](?:[{_LETTER} ._#()+:-]*[{_LETTER}()])?$"
 
 Company = Annotated[
-    str, Form(rf"^{_COMPANY}+$", 32, "a company code of letters, digits, - and _, at most 32", "send the company code both systems share")
+    str,
+    Form(
+        rf"^{_COMPANY}+$",
+        32,
+        "a company code of letters, digits, - and _, at most 32",
+        "send the company code both systems share",
+    ),
 ]
 Number = Annotated[
     str,
     Form(
-        NUMBER_PATTERN, 64,
+        NUMBER_PATTERN,
+        64,
         "a document number of letters, digits and . _ # ( ) + : - inside, 1 to 64 characters, no slash, in plain width",
         "send the number as it is printed on the document, without blanks at its ends",
     ),
@@ -92,7 +102,8 @@ Number = Annotated[
 Code = Annotated[
     str,
     Form(
-        rf"^[{_VISIBLE}](?:[ {_VISIBLE}]*[{_VISIBLE}])?$", 64,
+        rf"^[{_VISIBLE}](?:[ {_VISIBLE}]*[{_VISIBLE}])?$",
+        64,
         "a code of 1 to 64 visible letters, digits and signs, no blanks at its ends, in Unicode's composed form (NFC)",
         "send the code as the master data has it",
     ),
@@ -100,25 +111,37 @@ Code = Annotated[
 Name = Annotated[
     str,
     Form(
-        rf"^[^{_NEVER}\t\n\r]+$", 200, "one line of text, 1 to 200 characters without control characters",
+        rf"^[^{_NEVER}\t\n\r]+$",
+        200,
+        "one line of text, 1 to 200 characters without control characters",
         "remove control and direction characters",
     ),
 ]
 Text = Annotated[
     str,
     Form(
-        rf"^[^{_NEVER}]*$", 1000, "text of at most 1000 characters without control characters",
-        "remove control and direction characters", length_min=0,
+        rf"^[^{_NEVER}]*$",
+        1000,
+        "text of at most 1000 characters without control characters",
+        "remove control and direction characters",
+        length_min=0,
     ),
 ]
 Identifier = Annotated[
     str, Form(r"^[!-~]+$", 128, "an id of 1 to 128 visible ASCII characters", "send the id as it was given")
 ]
 InvoiceNumber = Annotated[
-    str, Form(r"^[A-Za-z0-9-]+$", 32, "an invoice number of letters, digits and -, at most 32", "copy the number from the invoice")
+    str,
+    Form(
+        r"^[A-Za-z0-9-]+$",
+        32,
+        "an invoice number of letters, digits and -, at most 32",
+        "copy the number from the invoice",
+    ),
 ]
 Currency = Annotated[
-    str, Form(r"^[A-Z]{3}$", 3, "a currency code of three capital letters", "use the ISO 4217 code, like CNY", 3, "CON-122")
+    str,
+    Form(r"^[A-Z]{3}$", 3, "a currency code of three capital letters", "use the ISO 4217 code, like CNY", 3, "CON-122"),
 ]
 Sha256 = Annotated[
     str, Form(r"^[0-9a-f]{64}$", 64, "a SHA-256 of 64 lower-case hexadecimal digits", "send the SHA-256 of the file")
@@ -126,7 +149,9 @@ Sha256 = Annotated[
 MediaType = Annotated[
     str,
     Form(
-        r"^[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*$", 127, "a media type like application/pdf",
+        r"^[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*$",
+        127,
+        "a media type like application/pdf",
         "send type/subtype in lower case, without parameters",
     ),
 ]
@@ -134,8 +159,10 @@ Version = Annotated[int, Field(ge=1, le=VERSION_MAX)]
 Day = Annotated[
     date,
     Moment(
-        r"^(?:199[0-9]|20[0-9]{2}|2100)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$", "CON-123",
-        "a day that exists, as YYYY-MM-DD, from 1990 to 2100", "send the date as YYYY-MM-DD",
+        r"^(?:199[0-9]|20[0-9]{2}|2100)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])$",
+        "CON-123",
+        "a day that exists, as YYYY-MM-DD, from 1990 to 2100",
+        "send the date as YYYY-MM-DD",
         "date",
     ),
 ]
@@ -143,8 +170,10 @@ Instant = Annotated[
     datetime,
     Moment(
         r"^(?:199[0-9]|20[0-9]{2}|2100)-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
-        r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$", "CON-124",
-        "a time with its zone like 2025-04-03T10:11:05+08:00, from 1990 to 2100", "send date, time and zone (Z or +08:00)",
+        r"T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{1,6})?(?:Z|[+-](?:0[0-9]|1[0-4]):[0-5][0-9])$",
+        "CON-124",
+        "a time with its zone like 2025-04-03T10:11:05+08:00, from 1990 to 2100",
+        "send date, time and zone (Z or +08:00)",
         "date-time",
     ),
 ]
@@ -153,7 +182,9 @@ Instant = Annotated[
 class Contract(BaseModel):
     """A frozen value of the shared language: unknown fields are refused and nothing is converted silently."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, revalidate_instances="never", hide_input_in_errors=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, revalidate_instances="never", hide_input_in_errors=True
+    )
 
 
 class Data(Contract):

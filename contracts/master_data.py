@@ -26,11 +26,7 @@ class Record(Data):
 
     def stated(self) -> dict[str, Any]:
         """The fields this change speaks about, without the record's key, version and time."""
-        return {
-            name: value
-            for name, value in self
-            if value is not None and name not in _RECORD_FIELDS
-        }
+        return {name: value for name, value in self if value is not None and name not in _RECORD_FIELDS}
 
 
 class EmployeeRecord(Record):
@@ -113,7 +109,15 @@ class PeriodRecord(Record):
     def _is_right(self) -> Self:
         if self.starts_on > self.ends_on:
             raise broken(
-                [Finding("CON-139", "ends_on", f"a day from {self.starts_on} on", str(self.ends_on), "correct the period's days")]
+                [
+                    Finding(
+                        "CON-139",
+                        "ends_on",
+                        f"a day from {self.starts_on} on",
+                        str(self.ends_on),
+                        "correct the period's days",
+                    )
+                ]
             )
         return self
 
@@ -133,10 +137,18 @@ class BudgetRecord(Record):
     def _is_right(self) -> Self:
         unit = quantum(self.currency)
         if unit is None:
-            raise broken([Finding("CON-122", "currency", "a currency in use (ISO 4217)", repr(self.currency), "correct the code")])
+            raise broken(
+                [
+                    Finding(
+                        "CON-122", "currency", "a currency in use (ISO 4217)", repr(self.currency), "correct the code"
+                    )
+                ]
+            )
         if not fits(self.amount, unit):
             expected = f"at most {minor_digits(self.currency)} decimals in {self.currency}"
-            raise broken([Finding("CON-121", "amount", expected, f"{self.amount:f}", "round the amount where it was made")])
+            raise broken(
+                [Finding("CON-121", "amount", expected, f"{self.amount:f}", "round the amount where it was made")]
+            )
         return self
 
 

@@ -42,7 +42,11 @@ class _Settlement(Data):
     def _findings(self) -> list[Finding]:
         if self.document.number == self.number:
             return []
-        return [Finding("CON-130", "document.number", repr(self.number), repr(self.document.number), "both name one document")]
+        return [
+            Finding(
+                "CON-130", "document.number", repr(self.number), repr(self.document.number), "both name one document"
+            )
+        ]
 
 
 class VoucherPosted(_Settlement):
@@ -99,12 +103,22 @@ def money_findings(amount: Decimal, currency: str) -> list[Finding]:
     found: list[Finding] = []
     unit = quantum(currency)
     if unit is None:
-        found.append(Finding("CON-122", "currency", "a currency in use (ISO 4217)", repr(currency), "correct the currency code"))
+        found.append(
+            Finding("CON-122", "currency", "a currency in use (ISO 4217)", repr(currency), "correct the currency code")
+        )
     elif not fits(amount, unit):
         digits = minor_digits(currency)
         found.append(
-            Finding("CON-121", "amount", f"at most {digits} decimals in {currency}", f"{amount:f}", "round the amount where it was made")
+            Finding(
+                "CON-121",
+                "amount",
+                f"at most {digits} decimals in {currency}",
+                f"{amount:f}",
+                "round the amount where it was made",
+            )
         )
     if amount <= 0:
-        found.append(Finding("CON-138", "amount", "an amount above zero", f"{amount:f}", "send the reversal event instead"))
+        found.append(
+            Finding("CON-138", "amount", "an amount above zero", f"{amount:f}", "send the reversal event instead")
+        )
     return found

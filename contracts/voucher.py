@@ -100,7 +100,7 @@ class Voucher:
                 debit += amount
             else:
                 credit += amount
-            if (amount > _ZERO) is not posting or not amount or not (unit and amount.same_quantum(unit)):
+            if not (unit and amount.same_quantum(unit)) or not amount or (amount > _ZERO) is not posting:
                 sound = False
         if (
             not sound
@@ -128,10 +128,17 @@ class Voucher:
     ) -> Voucher:
         """The voucher of these lines, with its totals computed. Raises Unbalanced."""
         return cls(
-            company, reference, document, purpose, date, currency, tuple(lines),
+            company,
+            reference,
+            document,
+            purpose,
+            date,
+            currency,
+            tuple(lines),
             sum((line.amount for line in lines if line.side == "debit"), _ZERO),
             sum((line.amount for line in lines if line.side == "credit"), _ZERO),
-            memo, reverses,
+            memo,
+            reverses,
         )
 
     def reversed(self, reference: str, date: dt.date) -> Voucher:
@@ -143,14 +150,32 @@ class Voucher:
             raise ValueError(f"{self.reference} is a reversal; post the document again instead of reversing it")
         lines = tuple(
             VoucherLine(
-                line.side, line.account, -line.amount, line.role, line.dimensions, line.memo, line.rule, line.source_line,
-                line.currency, None if line.amount_in_currency is None else -line.amount_in_currency, line.rate,
+                line.side,
+                line.account,
+                -line.amount,
+                line.role,
+                line.dimensions,
+                line.memo,
+                line.rule,
+                line.source_line,
+                line.currency,
+                None if line.amount_in_currency is None else -line.amount_in_currency,
+                line.rate,
             )
             for line in self.lines
         )
         return Voucher(
-            self.company, reference, self.document, "reverse", date, self.currency, lines,
-            -self.total_debit, -self.total_credit, self.memo, self.reference,
+            self.company,
+            reference,
+            self.document,
+            "reverse",
+            date,
+            self.currency,
+            lines,
+            -self.total_debit,
+            -self.total_credit,
+            self.memo,
+            self.reference,
         )
 
     def _explain(self, debit: Decimal, credit: Decimal) -> None:
@@ -165,14 +190,20 @@ class Voucher:
             raise Unbalanced(f"{self.reference}: a reversal names the voucher it reverses, and only a reversal does")
         for number, line in enumerate(self.lines, 1):
             if not line.amount.is_finite() or not fits(line.amount, unit):
-                raise Unbalanced(f"{self.reference}: line {number} has more decimals than {self.currency}: {line.amount}")
+                raise Unbalanced(
+                    f"{self.reference}: line {number} has more decimals than {self.currency}: {line.amount}"
+                )
             if line.amount == 0 or (line.amount > 0) is not posting:
                 sign = "above" if posting else "below"
-                raise Unbalanced(f"{self.reference}: line {number} must be {sign} zero to {self.purpose}, it is {line.amount}")
+                raise Unbalanced(
+                    f"{self.reference}: line {number} must be {sign} zero to {self.purpose}, it is {line.amount}"
+                )
         if debit != credit:
             raise Unbalanced(f"{self.reference}: debits {debit} and credits {credit} differ by {debit - credit}")
         if debit != self.total_debit or credit != self.total_credit:
-            raise Unbalanced(f"{self.reference}: totals {self.total_debit}/{self.total_credit} are not the sums {debit}/{credit}")
+            raise Unbalanced(
+                f"{self.reference}: totals {self.total_debit}/{self.total_credit} are not the sums {debit}/{credit}"
+            )
 
 
 _ZERO = Decimal(0)
@@ -270,26 +301,49 @@ _WIRE = TypeAdapter(WireVoucher)
 def parse_voucher(body: bytes) -> Voucher:
     """The voucher in these wire bytes. Raises Refused with every finding, also where it does not balance."""
     if len(body) > VOUCHER_BYTES_MAX:
-        raise Refused(Finding("CON-104", "", f"at most {VOUCHER_BYTES_MAX} bytes", f"{len(body)} bytes", "split the document"))
+        raise Refused(
+            Finding("CON-104", "", f"at most {VOUCHER_BYTES_MAX} bytes", f"{len(body)} bytes", "split the document")
+        )
     try:
         wire = _WIRE.validate_json(body)
     except ValidationError as error:
         raise refused(error) from None
     try:
         return Voucher(
-            wire.company, wire.reference,
+            wire.company,
+            wire.reference,
             DocumentRef(wire.document.type, wire.document.number, wire.document.version),
-            wire.purpose, wire.date, wire.currency,
+            wire.purpose,
+            wire.date,
+            wire.currency,
             tuple(
                 VoucherLine(
-                    line.side, line.account, line.amount, line.role, line.dimensions, line.memo, line.rule, line.source_line,
-                    line.currency, line.amount_in_currency, line.rate,
+                    line.side,
+                    line.account,
+                    line.amount,
+                    line.role,
+                    line.dimensions,
+                    line.memo,
+                    line.rule,
+                    line.source_line,
+                    line.currency,
+                    line.amount_in_currency,
+                    line.rate,
                 )
                 for line in wire.lines
             ),
-            wire.total_debit, wire.total_credit, wire.memo, wire.reverses,
+            wire.total_debit,
+            wire.total_credit,
+            wire.memo,
+            wire.reverses,
         )
     except Unbalanced as error:
         raise Refused(
-            Finding("CON-140", "", f"a balanced voucher in {wire.currency} ({minor_digits(wire.currency)} decimals)", str(error), "correct the lines")
+            Finding(
+                "CON-140",
+                "",
+                f"a balanced voucher in {wire.currency} ({minor_digits(wire.currency)} decimals)",
+                str(error),
+                "correct the lines",
+            )
         ) from None

@@ -26,7 +26,13 @@ def parse(body: bytes, content_type: str | None) -> AnyEvent:
     parser = _PARSERS.get(kind.strip().lower())
     if parser is None:
         raise Refused(
-            Finding("CON-108", "", f"one of {', '.join(_PARSERS)}", shown(content_type), "send JSON or XML and say so in Content-Type")
+            Finding(
+                "CON-108",
+                "",
+                f"one of {', '.join(_PARSERS)}",
+                shown(content_type),
+                "send JSON or XML and say so in Content-Type",
+            )
         )
     charset = parameters.lower().partition("charset=")[2].split(";")[0].strip(' "')
     if charset not in ("", "utf-8", "utf8", "us-ascii"):

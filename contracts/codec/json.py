@@ -17,7 +17,9 @@ from contracts.expense import LINES_MAX, Line, line_findings
 from contracts.fields import Data
 from contracts.findings import Finding, Refused, limited, path_of, refused, shown
 
-EVENT_BYTES_MAX = 256 * 1024  # A report of 500 lines with invoices fits; what does not is a bomb or belongs in an attachment.
+EVENT_BYTES_MAX = (
+    256 * 1024
+)  # A report of 500 lines with invoices fits; what does not is a bomb or belongs in an attachment.
 DEPTH_MAX = 32
 FAULTS_MAX = 5_000
 
@@ -51,7 +53,11 @@ def parse_event(body: bytes) -> AnyEvent:
     if len(body) > EVENT_BYTES_MAX:
         raise Refused(
             Finding(
-                "CON-104", "", f"at most {EVENT_BYTES_MAX} bytes", f"{len(body)} bytes", "send files by their hash; split the document"
+                "CON-104",
+                "",
+                f"at most {EVENT_BYTES_MAX} bytes",
+                f"{len(body)} bytes",
+                "send files by their hash; split the document",
             )
         )
     try:
@@ -83,13 +89,22 @@ def new_event(
     entry = CATALOGUE[type]
     assert model is not None
     if not isinstance(data, entry.data):
-        raise Refused(Finding("CON-110", "type", f"a type whose data is {data.__class__.__name__}", type, "correct the type"))
+        raise Refused(
+            Finding("CON-110", "type", f"a type whose data is {data.__class__.__name__}", type, "correct the type")
+        )
     try:
         return cast(
             Event[DataT],
             model(
-                id=id, source=f"/{system}/{adapter}/{data.company}", type=type, subject=data.subject, time=utc(time),
-                sequence=str(data.version), partitionkey=f"{data.company}/{data.subject}", data=data, traceparent=traceparent,
+                id=id,
+                source=f"/{system}/{adapter}/{data.company}",
+                type=type,
+                subject=data.subject,
+                time=utc(time),
+                sequence=str(data.version),
+                partitionkey=f"{data.company}/{data.subject}",
+                data=data,
+                traceparent=traceparent,
             ),
         )
     except ValidationError as error:
@@ -134,7 +149,9 @@ def _holds_model(annotation: Any) -> bool:
 def _explain(body: bytes, error: ValidationError) -> AnyEvent:
     document = _load(body)
     if not isinstance(document, dict):
-        raise Refused(Finding("CON-114", "", "a JSON object, the event", shown(document), "send one CloudEvent as a JSON object")) from None
+        raise Refused(
+            Finding("CON-114", "", "a JSON object, the event", shown(document), "send one CloudEvent as a JSON object")
+        ) from None
     current = upcast(document)
     if current is not document:
         return parse_event(json.dumps(current, ensure_ascii=False).encode())
@@ -161,15 +178,21 @@ def _more_findings(document: dict[str, Any], found: list[Finding]) -> Iterator[F
         except ValidationError:
             continue
         for finding in line_findings(line, currency):
-            yield Finding(finding.code, f"data.lines[{index}].{finding.path}", finding.expected, finding.got, finding.fix)
+            yield Finding(
+                finding.code, f"data.lines[{index}].{finding.path}", finding.expected, finding.got, finding.fix
+            )
 
 
 def _too_many(document: dict[str, Any], faults: int) -> list[Finding]:
     data = document.get("data")
     lines = data.get("lines") if isinstance(data, dict) else None
-    found = [Finding("CON-118", "", f"at most {FAULTS_MAX} faults", f"{faults} faults", "look at how the message is made")]
+    found = [
+        Finding("CON-118", "", f"at most {FAULTS_MAX} faults", f"{faults} faults", "look at how the message is made")
+    ]
     if isinstance(lines, list) and len(lines) > LINES_MAX:
-        found.append(Finding("CON-118", "data.lines", f"at most {LINES_MAX} lines", f"{len(lines)} lines", "split the document"))
+        found.append(
+            Finding("CON-118", "data.lines", f"at most {LINES_MAX} lines", f"{len(lines)} lines", "split the document")
+        )
     return found
 
 
@@ -183,32 +206,67 @@ def _load(body: bytes) -> Any:
     text = _utf8(body)
     depth = _depth(text)
     if depth > DEPTH_MAX:
-        raise Refused(Finding("CON-105", "", f"at most {DEPTH_MAX} levels of nesting", f"{depth} levels", "send the event as its schema has it"))
+        raise Refused(
+            Finding(
+                "CON-105",
+                "",
+                f"at most {DEPTH_MAX} levels of nesting",
+                f"{depth} levels",
+                "send the event as its schema has it",
+            )
+        )
     doubled: list[str] = []
     try:
-        value = json.loads(text, object_pairs_hook=_pairs(doubled), parse_constant=_constant, parse_int=_integer, parse_float=_number)
+        value = json.loads(
+            text, object_pairs_hook=_pairs(doubled), parse_constant=_constant, parse_int=_integer, parse_float=_number
+        )
     except json.JSONDecodeError as error:
         raise Refused(
-            Finding("CON-101", "", f"JSON; {error.msg}", f"at line {error.lineno}, column {error.colno}", "send well-formed JSON")
+            Finding(
+                "CON-101",
+                "",
+                f"JSON; {error.msg}",
+                f"at line {error.lineno}, column {error.colno}",
+                "send well-formed JSON",
+            )
         ) from None
     if doubled:
         raise Refused(
-            Finding("CON-106", path_of([key]), "each key once in an object", f"{key!r} twice", "remove one of the two") for key in dict.fromkeys(doubled)
+            Finding("CON-106", path_of([key]), "each key once in an object", f"{key!r} twice", "remove one of the two")
+            for key in dict.fromkeys(doubled)
         )
     lone = _SURROGATE.search(text)
     if lone is not None and _has_surrogate(value):
-        raise Refused(Finding("CON-117", "", "text in Unicode", "half of a surrogate pair", "send characters beyond U+FFFF as a pair or as UTF-8"))
+        raise Refused(
+            Finding(
+                "CON-117",
+                "",
+                "text in Unicode",
+                "half of a surrogate pair",
+                "send characters beyond U+FFFF as a pair or as UTF-8",
+            )
+        )
     return value
 
 
 def _utf8(body: bytes) -> str:
     if body.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:4]:
-        raise Refused(Finding("CON-103", "", "UTF-8 without a byte order mark", shown(body[:4]), "save the message as plain UTF-8"))
+        raise Refused(
+            Finding(
+                "CON-103", "", "UTF-8 without a byte order mark", shown(body[:4]), "save the message as plain UTF-8"
+            )
+        )
     try:
         return body.decode()
     except UnicodeDecodeError as error:
         raise Refused(
-            Finding("CON-103", "", "UTF-8", f"byte 0x{body[error.start]:02x} at {error.start}", "send the message in UTF-8, not GBK or Latin-1")
+            Finding(
+                "CON-103",
+                "",
+                "UTF-8",
+                f"byte 0x{body[error.start]:02x} at {error.start}",
+                "send the message in UTF-8, not GBK or Latin-1",
+            )
         ) from None
 
 
@@ -237,12 +295,16 @@ def _pairs(doubled: list[str]) -> Callable[[list[tuple[str, Any]]], dict[str, An
 
 
 def _constant(name: str) -> Any:
-    raise Refused(Finding("CON-107", "", "a JSON number", name, "JSON has no such number; leave the field out or send text"))
+    raise Refused(
+        Finding("CON-107", "", "a JSON number", name, "JSON has no such number; leave the field out or send text")
+    )
 
 
 def _integer(digits: str) -> int:
     if len(digits) > 18:
-        raise Refused(Finding("CON-107", "", "a whole number below 2^53", shown(digits), "send long numbers as JSON strings"))
+        raise Refused(
+            Finding("CON-107", "", "a whole number below 2^53", shown(digits), "send long numbers as JSON strings")
+        )
     return int(digits)
 
 

@@ -73,13 +73,17 @@ def _write(parent: etree._Element, value: Mapping[str, Any], data: str | None = 
 
 def _read(body: bytes) -> etree._Element:
     if len(body) > EVENT_BYTES_MAX:
-        raise Refused(Finding("CON-104", "", f"at most {EVENT_BYTES_MAX} bytes", f"{len(body)} bytes", "split the document"))
+        raise Refused(
+            Finding("CON-104", "", f"at most {EVENT_BYTES_MAX} bytes", f"{len(body)} bytes", "split the document")
+        )
     if not body.strip():
         raise Refused(Finding("CON-102", "", "one event as XML", "nothing", "send the event in the body"))
     if body.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in body[:4]:
         raise Refused(Finding("CON-103", "", "UTF-8", shown(body[:4]), "save the message as UTF-8"))
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
-        raise Refused(Finding("CON-109", "", "XML without a document type", "a DOCTYPE", "leave the DOCTYPE and all entities out"))
+        raise Refused(
+            Finding("CON-109", "", "XML without a document type", "a DOCTYPE", "leave the DOCTYPE and all entities out")
+        )
     parser = etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False, remove_comments=True, encoding=None
     )
@@ -89,23 +93,35 @@ def _read(body: bytes) -> etree._Element:
         if "depth" in str(error).lower():
             raise Refused(_too_deep()) from None
         code = "CON-103" if "encoding" in str(error).lower() or "utf-8" in str(error).lower() else "CON-101"
-        raise Refused(Finding(code, "", "well-formed XML in UTF-8", shown(str(error)), "send well-formed XML")) from None
+        raise Refused(
+            Finding(code, "", "well-formed XML in UTF-8", shown(str(error)), "send well-formed XML")
+        ) from None
     information: Any = root.getroottree().docinfo
     if information.doctype:
-        raise Refused(Finding("CON-109", "", "XML without a document type", "a DOCTYPE", "leave the DOCTYPE and all entities out"))
+        raise Refused(
+            Finding("CON-109", "", "XML without a document type", "a DOCTYPE", "leave the DOCTYPE and all entities out")
+        )
     if (information.encoding or "UTF-8").upper() not in ("UTF-8", "US-ASCII", "ASCII"):
         raise Refused(Finding("CON-103", "", "UTF-8", shown(information.encoding), "send the message in UTF-8"))
-    if root.getprevious() is not None or root.getnext() is not None or any(not isinstance(e.tag, str) for e in root.iter()):
+    if (
+        root.getprevious() is not None
+        or root.getnext() is not None
+        or any(not isinstance(e.tag, str) for e in root.iter())
+    ):
         raise Refused(Finding("CON-109", "", "elements and text only", "a processing instruction", "leave it out"))
     if root.tag != _ROOT:
-        raise Refused(Finding("CON-109", "", f"the element event in {NAMESPACE}", shown(root.tag), "use this namespace and root"))
+        raise Refused(
+            Finding("CON-109", "", f"the element event in {NAMESPACE}", shown(root.tag), "use this namespace and root")
+        )
     if _deeper_than(root, DEPTH_MAX):
         raise Refused(_too_deep())
     return root
 
 
 def _too_deep() -> Finding:
-    return Finding("CON-105", "", f"at most {DEPTH_MAX} levels of nesting", "more", "send the event as its schema has it")
+    return Finding(
+        "CON-105", "", f"at most {DEPTH_MAX} levels of nesting", "more", "send the event as its schema has it"
+    )
 
 
 def _deeper_than(root: etree._Element, limit: int) -> bool:
@@ -120,7 +136,11 @@ def _deeper_than(root: etree._Element, limit: int) -> bool:
 def _object(element: etree._Element, model: type[BaseModel], path: str, found: list[Finding]) -> dict[str, Any]:
     """The element's children as a JSON object, each converted as its field wants it; what does not convert stays text."""
     if element.attrib or (element.text or "").strip() or any((child.tail or "").strip() for child in element):
-        found.append(Finding("CON-109", path, "elements only", "an attribute or loose text", "put every value into its own element"))
+        found.append(
+            Finding(
+                "CON-109", path, "elements only", "an attribute or loose text", "put every value into its own element"
+            )
+        )
     shapes = _shapes(model)
     value: dict[str, Any] = {}
     for child in element:
@@ -139,7 +159,11 @@ def _object(element: etree._Element, model: type[BaseModel], path: str, found: l
 def _data(element: etree._Element, model: Any, path: str, found: list[Finding]) -> dict[str, Any]:
     wanted = data_element(model.__name__)
     if len(element) != 1 or element[0].tag != f"{_TAG}{wanted}":
-        found.append(Finding("CON-130", path, f"one element {wanted}, as the type says", "another", "correct the type or the data"))
+        found.append(
+            Finding(
+                "CON-130", path, f"one element {wanted}, as the type says", "another", "correct the type or the data"
+            )
+        )
         return {}
     return _object(element[0], model, path, found)
 
@@ -152,8 +176,14 @@ def _value(element: etree._Element, name: str, shape: Any, path: str, found: lis
         stray = next((child for child in element if child.tag != wanted), None)
         if stray is not None or element.attrib or (element.text or "").strip():
             got = "loose text or an attribute" if stray is None else shown(str(stray.tag).removeprefix(_TAG))
-            found.append(Finding("CON-113", path, f"only elements {item_element(name)}", got, "correct the element's name"))
-        return [_value(child, name, shape[0], f"{path}[{index}]", found) for index, child in enumerate(element) if child.tag == wanted]
+            found.append(
+                Finding("CON-113", path, f"only elements {item_element(name)}", got, "correct the element's name")
+            )
+        return [
+            _value(child, name, shape[0], f"{path}[{index}]", found)
+            for index, child in enumerate(element)
+            if child.tag == wanted
+        ]
     if len(element) or element.attrib:
         found.append(Finding("CON-114", path, "text only", "elements or attributes inside", "correct the element"))
         return None

@@ -36,7 +36,11 @@ def code(name: str) -> Code:
 @cache
 def all_codes() -> dict[str, Code]:
     """Every code, by name, in the order of the families."""
-    return {found.name: found for family in FAMILIES for found in read_family(family, (files(__name__) / f"{family}.yaml").read_text("utf-8"))}
+    return {
+        found.name: found
+        for family in FAMILIES
+        for found in read_family(family, (files(__name__) / f"{family}.yaml").read_text("utf-8"))
+    }
 
 
 def read_family(family: str, text: str) -> list[Code]:

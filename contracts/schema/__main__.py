@@ -16,8 +16,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m contracts.schema", description=__doc__)
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--check", action="store_true", help="exit 1 when a committed file is not what the models give")
-    action.add_argument("--compare", metavar="OLD_DIR", type=Path, help="exit 1 and list what breaks readers or writers of the old files")
-    action.add_argument("--release", action="store_true", help="make the present JSON Schemas the baseline of the next comparison")
+    action.add_argument(
+        "--compare",
+        metavar="OLD_DIR",
+        type=Path,
+        help="exit 1 and list what breaks readers or writers of the old files",
+    )
+    action.add_argument(
+        "--release", action="store_true", help="make the present JSON Schemas the baseline of the next comparison"
+    )
     chosen = parser.parse_args(arguments)
     files = schema_files()
     if chosen.check:
@@ -32,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _check(files: dict[str, str]) -> int:
-    stale = [name for name, text in files.items() if not (HERE / name).is_file() or (HERE / name).read_text("utf-8") != text]
+    stale = [
+        name for name, text in files.items() if not (HERE / name).is_file() or (HERE / name).read_text("utf-8") != text
+    ]
     present = {path.name for pattern in ("*.json", "*.xsd", "asyncapi.yaml") for path in HERE.glob(pattern)}
     stale += sorted(present - files.keys())
     for name in stale:

@@ -15,15 +15,20 @@ def breaking_changes(old: Mapping[str, Schema], new: Mapping[str, Schema]) -> li
         if name not in new:
             found.append(f"{name}: the type is gone")
         else:
-            found.extend(f"{name}: {change}" for change in _compare(schema, new[name], schema, new[name], "$", frozenset()))
+            found.extend(
+                f"{name}: {change}" for change in _compare(schema, new[name], schema, new[name], "$", frozenset())
+            )
     return found
 
 
-def _compare(old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str, seen: frozenset[tuple[str, str]]) -> Iterator[str]:
-    pair = (str(old.get("$ref", path)), str(new.get("$ref", path)))
-    if pair in seen:
-        return
-    seen |= {pair}
+def _compare(
+    old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str, seen: frozenset[tuple[str, str]]
+) -> Iterator[str]:
+    if "$ref" in old and "$ref" in new:  # A type that holds itself is compared once on each way down.
+        pair = (old["$ref"], new["$ref"])
+        if pair in seen:
+            return
+        seen |= {pair}
     old, new = _resolved(old, old_root), _resolved(new, new_root)
     if "anyOf" in old or "anyOf" in new:
         yield from _compare_options(old, new, old_root, new_root, path, seen)
@@ -49,7 +54,9 @@ def _resolved(schema: Schema, root: Schema) -> Schema:
     return schema
 
 
-def _compare_options(old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str, seen: frozenset[tuple[str, str]]) -> Iterator[str]:
+def _compare_options(
+    old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str, seen: frozenset[tuple[str, str]]
+) -> Iterator[str]:
     """Every option of the old schema must fit one option of the new; where none fits, the nearest says why."""
     for before in old.get("anyOf", [old]):
         reasons = [list(_compare(before, after, old_root, new_root, path, seen)) for after in new.get("anyOf", [new])]
@@ -97,7 +104,9 @@ def _compare_limits(old: Schema, new: Schema, path: str) -> Iterator[str]:
             yield f"{path}: {keyword} rose from {old.get(keyword, 'none')} to {new[keyword]}"
 
 
-def _compare_fields(old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str, seen: frozenset[tuple[str, str]]) -> Iterator[str]:
+def _compare_fields(
+    old: Schema, new: Schema, old_root: Schema, new_root: Schema, path: str, seen: frozenset[tuple[str, str]]
+) -> Iterator[str]:
     before, after = old.get("properties", {}), new.get("properties", {})
     for name, schema in before.items():
         if name not in after:

@@ -32,15 +32,21 @@ CURRENCIES = {"CNY": 2, "USD": 2, "JPY": 0, "KWD": 3}
 _LETTERS = "ABCXYZabcxyz0189" + "费用报销单号张"
 codes = st.from_regex(r"\A[A-Z]{1,3}[0-9]{1,6}\Z")
 companies = st.sampled_from(["C01", "C02", "head-office_9"])
-numbers = st.builds(lambda head, tail: head + tail, st.text(_LETTERS, min_size=1, max_size=8), st.from_regex(r"\A[0-9]{4}-[0-9]{1,6}\Z"))
-_FORBIDDEN = "\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufff9\ufffa\ufffb\ufffe\uffff"
+numbers = st.builds(
+    lambda head, tail: head + tail, st.text(_LETTERS, min_size=1, max_size=8), st.from_regex(r"\A[0-9]{4}-[0-9]{1,6}\Z")
+)
+_FORBIDDEN = (
+    "\u2028\u2029\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\ufff9\ufffa\ufffb\ufffe\uffff"
+)
 _characters = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=_FORBIDDEN)
 names = st.text(_characters, min_size=1, max_size=40)
 texts = st.text(st.one_of(_characters, st.sampled_from("\t\n\r ")), max_size=60)
 days = st.dates(date(1990, 1, 1), date(2100, 12, 31))
 instants = st.datetimes(datetime(1990, 1, 2), datetime(2100, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 versions = st.integers(1, 10**12)
-categories = st.sampled_from(["travel.hotel", "travel.rail", "travel.air", "entertainment.meal", "office.supplies", "培训费"])
+categories = st.sampled_from(
+    ["travel.hotel", "travel.rail", "travel.air", "entertainment.meal", "office.supplies", "培训费"]
+)
 
 
 def amounts(currency: str, low: int = -(10**9), high: int = 10**9) -> st.SearchStrategy[Decimal]:
@@ -77,7 +83,9 @@ def invoices(draw: st.DrawFn, currency: str) -> Invoice:
 def allocations(draw: st.DrawFn) -> tuple[Allocation, ...]:
     cuts = sorted(draw(st.sets(st.integers(1, 999), max_size=4)))
     shares = [Decimal(high - low) / 1000 for low, high in zip([0, *cuts], [*cuts, 1000], strict=True)]
-    return tuple(Allocation(share=share, cost_centre=draw(optional(codes)), project=draw(optional(codes))) for share in shares)
+    return tuple(
+        Allocation(share=share, cost_centre=draw(optional(codes)), project=draw(optional(codes))) for share in shares
+    )
 
 
 @st.composite
@@ -125,7 +133,9 @@ def expense_reports(draw: st.DrawFn, lines_max: int = 5) -> ExpenseReport:
         lines=own,
         advances=tuple(AdvanceClaim(number=number, amount=draw(amounts(currency, 1))) for number in claimed),
         attachments=tuple(
-            Attachment(name=draw(names), sha256="0f" * 32, media_type="application/pdf", size=draw(st.integers(0, 2**40)))
+            Attachment(
+                name=draw(names), sha256="0f" * 32, media_type="application/pdf", size=draw(st.integers(0, 2**40))
+            )
             for _ in range(draw(st.integers(0, 2)))
         ),
         total=sum((amount for amount in booked if amount is not None), Decimal(0)),
@@ -151,22 +161,40 @@ def settlements(draw: st.DrawFn) -> VoucherPosted | PaymentMade:
     }
     if draw(st.booleans()):
         return VoucherPosted(**common, erp_number=draw(codes), posted_on=draw(days))
-    return PaymentMade(**common, payment_number=draw(codes), amount=draw(amounts("CNY", 1)), currency="CNY", paid_on=draw(days))
+    return PaymentMade(
+        **common, payment_number=draw(codes), amount=draw(amounts("CNY", 1)), currency="CNY", paid_on=draw(days)
+    )
 
 
 def records() -> st.SearchStrategy[object]:
     key = {"company": companies, "id": codes, "version": versions, "changed_at": instants}
     return st.one_of(
         st.builds(
-            EmployeeRecord, **key, name=names, department=optional(codes), active=optional(st.booleans()),
-            email=optional(st.just("zhang.san@example.com")), bank_account=optional(codes), supplier_code=optional(codes),
+            EmployeeRecord,
+            **key,
+            name=names,
+            department=optional(codes),
+            active=optional(st.booleans()),
+            email=optional(st.just("zhang.san@example.com")),
+            bank_account=optional(codes),
+            supplier_code=optional(codes),
         ),
         st.builds(AccountRecord, **key, name=names, dimensions=optional(st.lists(codes, max_size=4).map(tuple))),
         st.builds(
-            ExchangeRateRecord, **key, from_currency=st.just("USD"), to_currency=st.just("CNY"),
-            rate=st.integers(1, 10**9).map(lambda units: Decimal(units).scaleb(-8)), valid_on=days,
+            ExchangeRateRecord,
+            **key,
+            from_currency=st.just("USD"),
+            to_currency=st.just("CNY"),
+            rate=st.integers(1, 10**9).map(lambda units: Decimal(units).scaleb(-8)),
+            valid_on=days,
         ),
-        st.builds(PeriodRecord, **key, starts_on=st.just(date(2025, 4, 1)), ends_on=st.just(date(2025, 4, 30)), state=st.just("open")),
+        st.builds(
+            PeriodRecord,
+            **key,
+            starts_on=st.just(date(2025, 4, 1)),
+            ends_on=st.just(date(2025, 4, 30)),
+            state=st.just("open"),
+        ),
         st.builds(RecordDeleted, **key, reason=optional(texts)),
     )
 

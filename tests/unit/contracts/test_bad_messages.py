@@ -51,7 +51,15 @@ def event() -> dict[str, object]:
 
 def _with_lines(count: int) -> bytes:
     value = json.loads(CASE_A.read_bytes())
-    line = {"line": 1, "category": "a", "date": "2025-01-01", "description": "", "amount": "0", "currency": "CNY", "paid_by": "employee"}
+    line = {
+        "line": 1,
+        "category": "a",
+        "date": "2025-01-01",
+        "description": "",
+        "amount": "0",
+        "currency": "CNY",
+        "paid_by": "employee",
+    }
     value["data"]["lines"] = [{**line, "line": number} for number in range(1, count + 1)]
     return json.dumps(value).encode()
 
@@ -61,12 +69,18 @@ BIG = {
     "row 30: nested 5,000 deep": (b"[" * 5_000 + b"]" * 5_000, "CON-105"),
     "row 30: nested 5,000 deep in objects": (b'{"data":' * 5_000 + b"1" + b"}" * 5_000, "CON-105"),
     "row 30: 200,000 brackets never closed": (b"[" * 200_000, "CON-105"),
-    "row 34: a number of 5,000 digits": (CASE_A.read_bytes().replace(b'"version": 1', b'"version": ' + b"1" * 5_000), "CON-107"),
+    "row 34: a number of 5,000 digits": (
+        CASE_A.read_bytes().replace(b'"version": 1', b'"version": ' + b"1" * 5_000),
+        "CON-107",
+    ),
     "row 39: an array of 100,000 numbers": (b"[" + b"0," * 100_000 + b"0]", "CON-114"),
     "row 40: a text of 10 MB": (b'{"type": "' + b"x" * 10_000_000 + b'"}', "CON-104"),
     "row 65: 501 lines": (_with_lines(501), "CON-118"),
     "row 65: 50,000 lines": (_with_lines(50_000), "CON-104"),
-    "row 65: 80,000 empty lines": (json.dumps(event() | {"data": {"lines": [{}] * 60_000}}).replace(" ", "").encode(), "CON-118"),
+    "row 65: 80,000 empty lines": (
+        json.dumps(event() | {"data": {"lines": [{}] * 60_000}}).replace(" ", "").encode(),
+        "CON-118",
+    ),
 }
 
 
@@ -99,7 +113,9 @@ def test_a_huge_xml_is_refused_before_it_is_read() -> None:
     assert caught.value.findings[0].code == "CON-104"
 
 
-@pytest.mark.parametrize("content_type", ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "text/plain", "/"])
+@pytest.mark.parametrize(
+    "content_type", ["application/x-python-serialize", "application/x-yaml", "application/x-msgpack", "text/plain", "/"]
+)
 def test_other_media_types_are_refused(content_type: str) -> None:
     assert refusal(CASE_A.read_bytes(), content_type).findings[0].code == "CON-108"
 
@@ -146,6 +162,12 @@ def test_a_quoted_key_inside_a_text_is_not_a_duplicate() -> None:
 
 def test_an_event_in_any_layout_is_the_same_event() -> None:
     value = json.loads(CASE_A.read_bytes())
-    layouts = [json.dumps(value, indent=4), json.dumps(value, separators=(" ,", " : ")), json.dumps(value, ensure_ascii=True)]
+    layouts = [
+        json.dumps(value, indent=4),
+        json.dumps(value, separators=(" ,", " : ")),
+        json.dumps(value, ensure_ascii=True),
+    ]
 
-    assert {parse_event(layout.encode()).model_dump_json() for layout in layouts} == {parse_event(CASE_A.read_bytes()).model_dump_json()}
+    assert {parse_event(layout.encode()).model_dump_json() for layout in layouts} == {
+        parse_event(CASE_A.read_bytes()).model_dump_json()
+    }
