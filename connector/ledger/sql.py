@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+import psycopg
 from sqlalchemy import DateTime, Dialect, Table
-from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import text
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -83,40 +84,43 @@ def now_plus(tx: Connection, seconds: str) -> str:
 
 
 def table_of(tx: Connection, columns: dict[str, str], rows: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
-    """Rows as a table inside a statement: the text to write after FROM (named `given`) and its parameters, so that one
+    """Rows as a table inside a statement: the text to write after FROM (named `given`) and its parameter, so that one
     statement serves a whole batch. `columns` maps names to `text` or `bigint`."""
-    names = list(columns)
+    # One JSON text is several times faster to hand over than an array for each column.
     if tx.dialect.name == "postgresql":
-        arrays = ", ".join(f"CAST(:given_{name} AS {columns[name]}[])" for name in names)
-        parameters = {f"given_{name}": [row[at] for row in rows] for at, name in enumerate(names)}
-        return f"unnest({arrays}) AS given({', '.join(names)})", parameters
-    picked = ", ".join(f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(names))
-    return f"(SELECT {picked} FROM json_each(:given)) AS given", {
-        "given": orjson.dumps([list(r) for r in rows]).decode()
-    }
+        typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        given = orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode()
+        return f"json_to_recordset(CAST(:given AS json)) AS given({typed})", {"given": given}
+    picked = ", ".join(f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(columns))
+    return (
+        f"(SELECT {picked} FROM json_each(:given)) AS given",
+        {"given": orjson.dumps([list(row) for row in rows]).decode()},
+    )
 
 
-def insert_many(tx: Connection, table: Table, rows: Sequence[dict[str, Any]], *, skip_existing: bool = False) -> None:
-    """Writes all rows in one statement (PostgreSQL: arrays through unnest; SQLite: one prepared statement).
-    `skip_existing` leaves out rows whose key is there already. Every row has the same keys."""
+def insert_many(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> None:
+    """Writes all rows at once: COPY on PostgreSQL, one prepared statement on SQLite. Every row has the same keys."""
     if not rows:
         return
     names = list(rows[0])
-    tail = " ON CONFLICT DO NOTHING" if skip_existing else ""
     columns = ", ".join(names)
     if tx.dialect.name == "postgresql":
-        casts = ", ".join(f"CAST(:{name} AS {_array_type(tx, table, name)})" for name in names)
-        statement = f"INSERT INTO {table.name} ({columns}) SELECT * FROM unnest({casts}){tail}"
-        tx.execute(text(statement), {name: [row[name] for row in rows] for name in names})
+        cursor = tx.connection.cursor()
+        try:
+            with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+                for row in rows:
+                    copy.write_row(tuple(row.values()))
+        except psycopg.Error as error:
+            raise _wrapped(error, table) from error
+        finally:
+            cursor.close()
         return
     marks = ", ".join(f":{name}" for name in names)
-    instants = [name for name in names if isinstance(table.c[name].type, Instant)]
-    for row in rows:
-        for name in instants:
-            if row[name] is not None:
-                row[name] = row[name].astimezone(UTC).strftime(_TEXT_FORMAT)
-    tx.execute(text(f"INSERT INTO {table.name} ({columns}) VALUES ({marks}){tail}"), list(rows))
+    tx.execute(text(f"INSERT INTO {table.name} ({columns}) VALUES ({marks})"), list(rows))
 
 
-def _array_type(tx: Connection, table: Table, name: str) -> str:
-    return ARRAY(table.c[name].type).compile(dialect=tx.dialect)
+def _wrapped(error: psycopg.Error, table: Table) -> DBAPIError:
+    """COPY goes past SQLAlchemy, so its errors are put into SQLAlchemy's classes here."""
+    wrapped = DBAPIError.instance(f"COPY {table.name}", None, error, psycopg.Error)
+    assert isinstance(wrapped, DBAPIError)
+    return wrapped

@@ -177,7 +177,7 @@ write_backs = Table(
     Column("system", String(200), nullable=False),  # the source of the report: /oa/<adapter>/<company>
     Column("event_source", String(200), nullable=False),
     Column("event_id", String(200), nullable=False),
-    Column("status", LargeBinary, nullable=False),
+    Column("status", Text, nullable=False),  # JSON
     Column("state", String(10), nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("next_at", Instant, nullable=False, server_default=now()),

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from connector.ledger.sql import insert_many, now_plus, now_text
-from connector.ledger.tables import write_backs
+from connector.ledger.sql import now_plus, now_text, table_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +19,7 @@ class NewWriteBack:
     system: str
     event_source: str
     event_id: str
-    status: bytes
+    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,27 +29,27 @@ class WriteBack:
     id: int
     document_id: int
     system: str
-    status: bytes
+    status: str
     attempts: int
     epoch: int
 
 
 def add(tx: Connection, new: Sequence[NewWriteBack]) -> None:
     """Each event is written back once, however often it arrives."""
-    rows = [
-        {
-            "document_id": item.document_id,
-            "system": item.system,
-            "event_source": item.event_source,
-            "event_id": item.event_id,
-            "status": item.status,
-            "state": "PENDING",
-            "attempts": 0,
-            "epoch": 0,
-        }
-        for item in new
-    ]
-    insert_many(tx, write_backs, rows, skip_existing=True)
+    columns = {"document_id": "bigint", "system": "text", "event_source": "text", "event_id": "text", "status": "text"}
+    rows = [(n.document_id, n.system, n.event_source, n.event_id, n.status) for n in new]
+    if not rows:
+        return
+    given, parameters = table_of(tx, columns, rows)
+    # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
+    tx.execute(
+        text(
+            "INSERT INTO write_backs (document_id, system, event_source, event_id, status, state, attempts, epoch)"
+            f" SELECT document_id, system, event_source, event_id, status, 'PENDING', 0, 0 FROM {given} WHERE true"
+            " ON CONFLICT (event_source, event_id) DO NOTHING"
+        ),
+        parameters,
+    )
 
 
 def claim_due(tx: Connection, system: str, limit: int, lease_s: float, worker: str) -> list[WriteBack]:
@@ -70,7 +69,7 @@ def claim_due(tx: Connection, system: str, limit: int, lease_s: float, worker: s
         ),
         {"system": system, "limit": limit, "lease_s": lease_s, "worker": worker},
     ).all()
-    claims = [WriteBack(r.id, r.document_id, r.system, bytes(r.status), r.attempts, r.epoch) for r in rows]
+    claims = [WriteBack(r.id, r.document_id, r.system, r.status, r.attempts, r.epoch) for r in rows]
     return sorted(claims, key=lambda claim: claim.id)
 
 

@@ -33,7 +33,7 @@ def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], listenin
             note = "recorded"
         if document.source in listening:
             batch.write_backs.append(
-                NewWriteBack(document.id, document.source, event.source, event.id, to_bytes(_status(event, state)))
+                NewWriteBack(document.id, document.source, event.source, event.id, to_text(_status(event, state)))
             )
             batch.result.to_write_back.add(document.source)
             note = "to be written back to the OA"
@@ -66,13 +66,13 @@ def _status(event: AnyEvent, state: str) -> Status:
     )
 
 
-def to_bytes(status: Status) -> bytes:
+def to_text(status: Status) -> str:
     """A status as the ledger keeps it."""
-    return orjson.dumps(asdict(status))
+    return orjson.dumps(asdict(status)).decode()
 
 
-def from_bytes(kept: bytes) -> Status:
-    """The status that `to_bytes` kept."""
+def from_text(kept: str) -> Status:
+    """The status that `to_text` kept."""
     values = orjson.loads(kept)
     on = values.pop("on")
     return Status(**values, on=None if on is None else date.fromisoformat(on))

@@ -15,7 +15,7 @@ from connector.adapter import Adapter, Outcome
 from connector.adapter import Delivery as Sending
 from connector.ledger import Ledger, deadletters, documents, write_backs
 from connector.ledger.write_backs import WriteBack
-from connector.process.settlement import from_bytes
+from connector.process.settlement import from_text
 from connector.recovery import Park, RetryLater, decide
 from connector.settings import Delivery, Retry
 
@@ -77,14 +77,14 @@ class WriteBacker:
                 )
 
     def _park(self, tx: Connection, claim: WriteBack, code: str, reason: str) -> None:
-        status = from_bytes(claim.status)
+        status = from_text(claim.status)
         deadletters.park(
             tx,
             deadletters.Letter(
                 code=code,
                 message=f"the OA was not told that {status.number} is {status.state}: {reason}",
                 door=f"oa {self.oa.name}",
-                body=claim.status,
+                body=claim.status.encode(),
                 company=status.company,
                 number=status.number,
                 document_id=claim.document_id,
@@ -94,5 +94,5 @@ class WriteBacker:
 
 
 def _sending(claim: WriteBack) -> Sending:
-    status = from_bytes(claim.status)
+    status = from_text(claim.status)
     return Sending(f"{status.company}-{status.number}-V{status.version}-{status.state}", status, claim.attempts)
