@@ -115,7 +115,7 @@ class FileLedger:
     def reverse(self, delivery: Delivery) -> Receipt | Outcome:
         """Posts the red-letter voucher."""
         if delivery.reverses is None:
-            return Outcome("permanent", "ERP-416", "the delivery does not say what it reverses")
+            return Outcome("permanent", "ERP-422", "the delivery does not say what it reverses")
         return self.deliver([delivery])[0]
 
     def classify(self, error: BaseException) -> Outcome:
@@ -172,17 +172,17 @@ class FileLedger:
     ) -> Outcome | None:
         if self._closed_until is not None and voucher.date <= self._closed_until:
             message = f"the period of {voucher.date} is closed; reopen it or move the posting date"
-            return Outcome("permanent", "ERP-406", message, field=f"period:{voucher.date}")
+            return Outcome("permanent", "ERP-402", message, field=f"period:{voucher.date}")
         unknown = next(
             (line.account for line in voucher.lines if known is not None and line.account not in known), None
         )
         if unknown is not None:
             message = f"the ledger has no account {unknown}; add it or correct the mapping"
-            return Outcome("permanent", "ERP-404", message, field=f"account:{unknown}")
+            return Outcome("permanent", "ERP-411", message, field=f"account:{unknown}")
         if delivery.reverses is not None:
             original = delivery.reverses.reference
             if original not in books.receipts:
-                return Outcome("permanent", "ERP-416", f"the journal has no voucher {original} to reverse")
+                return Outcome("permanent", "ERP-422", f"the journal has no voucher {original} to reverse")
             if original in books.reversed_by:
                 by = books.receipts[books.reversed_by[original]]
                 return Outcome(

@@ -20,22 +20,22 @@ from contracts.voucher import Voucher, to_dict
 
 # Error code of the simulator -> what it means and our code. A code that is not here is permanent, ERP-401.
 ERRORS: dict[str, tuple[Any, str]] = {
-    "UNKNOWN_ACCOUNT": ("permanent", "ERP-404"),
-    "CLOSED_PERIOD": ("permanent", "ERP-406"),
+    "UNKNOWN_ACCOUNT": ("permanent", "ERP-411"),
+    "CLOSED_PERIOD": ("permanent", "ERP-402"),
     "INVALID": ("permanent", "ERP-401"),
-    "NOT_FOUND": ("permanent", "ERP-416"),
+    "NOT_FOUND": ("permanent", "ERP-422"),
     "DUPLICATE_REFERENCE": ("duplicate", "ERP-409"),
     "ALREADY_REVERSED": ("duplicate", "ERP-409"),
-    "BATCH_REFUSED": ("transient", "ERP-505"),
-    "BUSY": ("transient", "ERP-505"),
+    "BATCH_REFUSED": ("transient", "ERP-504"),
+    "BUSY": ("transient", "ERP-504"),
 }
 # Bare statuses. A 500 does not say whether the work was done.
 STATUSES: dict[int, tuple[Any, str]] = {
     401: ("auth", "ERP-403"),
-    429: ("transient", "ERP-504"),
+    429: ("transient", "ERP-505"),
     500: ("ambiguous", "ERP-502"),
     502: ("ambiguous", "ERP-502"),
-    503: ("transient", "ERP-505"),
+    503: ("transient", "ERP-504"),
     504: ("ambiguous", "ERP-502"),
 }
 
@@ -115,7 +115,7 @@ class SimulatorErp:
     def reverse(self, delivery: Delivery) -> Receipt | Outcome:
         """Posts the red-letter voucher, which cancels the one it names."""
         if delivery.reverses is None:
-            return Outcome("permanent", "ERP-416", "the delivery does not say what it reverses")
+            return Outcome("permanent", "ERP-422", "the delivery does not say what it reverses")
         answer = self.deliver([delivery])[0]
         if isinstance(answer, Outcome) and answer.kind == "duplicate":
             try:
@@ -155,7 +155,7 @@ class SimulatorErp:
             error_code = body.get("error", {}).get("code")
             return dict.fromkeys((item.place for item in work), _outcome(error_code, body.get("error", {})))
         if not isinstance(results, list) or len(results) != len(work):
-            lost = Outcome("ambiguous", "ERP-506", "the ERP answered for another list than the one sent")
+            lost = Outcome("ambiguous", "ERP-404", "the ERP answered for another list than the one sent")
             return dict.fromkeys((item.place for item in work), lost)
         answers = {item.place: self._answer(item, result) for item, result in zip(work, results, strict=True)}
         again = [item for item, result in zip(work, results, strict=True) if _code(result) == "BATCH_REFUSED"]
@@ -167,12 +167,12 @@ class SimulatorErp:
         code = _code(result)
         if code == "DUPLICATE_REFERENCE":
             return self._ask(item) or Outcome(
-                "ambiguous", "ERP-506", f"{item.reference} is refused as a duplicate but cannot be found"
+                "ambiguous", "ERP-404", f"{item.reference} is refused as a duplicate but cannot be found"
             )
         if code is not None:
             return _outcome(code, result["error"])
         if result.get("reference") != item.reference:
-            return Outcome("ambiguous", "ERP-506", f"the ERP answered for another document than {item.reference}")
+            return Outcome("ambiguous", "ERP-404", f"the ERP answered for another document than {item.reference}")
         return _receipt(result)
 
     def _rows(self, reference: str) -> list[dict[str, Any]]:
@@ -203,7 +203,7 @@ class SimulatorErp:
                 raise ValueError("not an object")
         except ValueError as error:
             lost = Unavailable if safe else Ambiguous
-            raise lost("the ERP's answer is not JSON", code="ERP-503") from error
+            raise lost("the ERP's answer is not JSON", code="ERP-506") from error
         return body
 
     def _session(self, stale: str | None = None) -> str:

@@ -19,6 +19,7 @@ from connector.http import HttpClient
 from connector.outcomes import outcome_of
 from connector.retry import call
 from connector.settings import Retry, System
+from contracts.amount import decimal_text, quantum
 from contracts.findings import Finding, Refused
 from contracts.voucher import Voucher
 
@@ -65,7 +66,7 @@ class Tryton:
         company_id = int(options["company_id"]) if "company_id" in options else None
         self._client = TrytonClient(http, options["database"], system.user, password, company_id)
         self._masters = Masters(self._client, options.get("journal", "EXP"))
-        self._feed = Feed(self._client, f"/erp/tryton/{system.company}", system.company)
+        self._feed = Feed(self._client, system.company)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Sequence[Change]:
         """Tryton pushes nothing."""
@@ -114,7 +115,7 @@ class Tryton:
     def reverse(self, delivery: Delivery) -> Answer:
         """Cancels the move with Tryton's own wizard, as a red-letter move: same sides, negative amounts."""
         if delivery.reverses is None:
-            return Outcome("permanent", "ERP-416", "the delivery does not say what it reverses")
+            return Outcome("permanent", "ERP-422", "the delivery does not say what it reverses")
         try:
             return self._reverse(delivery.reference, int(delivery.reverses.external_id))
         except (Fault, ConnectorError) as error:
@@ -196,7 +197,7 @@ class Tryton:
         reference meanwhile (a paused worker that woke up, say), and if so deletes its own: of two, at most one counts."""
         if not created:
             return
-        there = self._moves({item.reference for item in created.values()}, lines=False)
+        there = self._moves({item.reference for item in created.values()}, lines=())
         for move_id, item in list(created.items()):
             others = [move for move in there.get(item.reference, ()) if move["id"] != move_id]
             if not others and there.get(item.reference):
@@ -204,7 +205,7 @@ class Tryton:
             del created[move_id]
             if not others:
                 answers[item.place] = Outcome(
-                    "ambiguous", "ERP-506", f"Tryton answered for another document than {item.reference}"
+                    "ambiguous", "ERP-404", f"Tryton answered for another document than {item.reference}"
                 )
                 continue
             self._discard([move_id])
@@ -244,7 +245,7 @@ class Tryton:
     def _read_back(self, drafts: Mapping[int, Work], answers: dict[int, Answer]) -> None:
         """A receipt for what Tryton itself now says it holds."""
         asked = {item.reference for item in drafts.values() if item.place not in answers}
-        moves = {move["id"]: move for group in self._moves(asked).values() for move in group}
+        moves = {move["id"]: move for group in self._moves(asked, ["lines.debit"]).values() for move in group}
         for move_id, item in drafts.items():
             if item.place in answers:
                 continue
@@ -253,7 +254,7 @@ class Tryton:
                 answers[item.place] = self._receipt(move)
             else:
                 answers[item.place] = Outcome(
-                    "ambiguous", "ERP-506", f"Tryton does not show {item.reference} as posted"
+                    "ambiguous", "ERP-404", f"Tryton does not show {item.reference} as posted"
                 )
 
     def _reverse(self, reference: str, move_id: int) -> Answer:
@@ -262,19 +263,19 @@ class Tryton:
             rows = self._client.read("model.account.move.search_read", [["id", "=", move_id]], 0, 1, None, FIELDS)
             if not rows:
                 return Outcome(
-                    "permanent", "ERP-416", f"Tryton has no move {move_id} to reverse", external_id=str(move_id)
+                    "permanent", "ERP-422", f"Tryton has no move {move_id} to reverse", external_id=str(move_id)
                 )
             if rows[0]["state"] != "posted":
                 return Outcome(
                     "conflict",
-                    "ERP-412",
+                    "ERP-419",
                     f"move {move_id} is not posted, so it cannot be reversed",
                     external_id=str(move_id),
                 )
             self._cancel(reference, move_id)
             undone = self._cancellations([move_id]).get(move_id)
         if undone is None:
-            return Outcome("ambiguous", "ERP-506", f"Tryton does not show the reversal {reference}")
+            return Outcome("ambiguous", "ERP-404", f"Tryton does not show the reversal {reference}")
         if undone["state"] != "posted":
             self._client_post([undone["id"]])
             undone = {**undone, **self._client.read("model.account.move.read", [undone["id"]], FIELDS)[0]}
@@ -300,13 +301,13 @@ class Tryton:
         context = {"active_model": "account.move", "active_id": move_id, "active_ids": [move_id]}
         self._client.call("wizard.account.move.cancel.execute", session, form, "cancel", context=context)
 
-    def _moves(self, references: Iterable[str], lines: bool = True) -> dict[str, list[dict[str, Any]]]:
+    def _moves(self, references: Iterable[str], lines: Sequence[str] = LINE_FIELDS) -> dict[str, list[dict[str, Any]]]:
         """Moves by our reference, posted ones first, then the oldest."""
         wanted = sorted(set(references))
         if not wanted:
             return {}
         domain = [["description", "in", wanted], ["company", "=", self._client.company_id]]
-        fields = FIELDS + LINE_FIELDS if lines else FIELDS
+        fields = [*FIELDS, *lines]
         rows = self._client.read("model.account.move.search_read", domain, 0, None, [["id", "ASC"]], fields)
         found: dict[str, list[dict[str, Any]]] = {}
         for row in sorted(rows, key=lambda row: (row["state"] != "posted", row["id"])):
@@ -331,18 +332,19 @@ class Tryton:
 
     def _explain(self, item: Work, outcome: Outcome) -> Outcome:
         """Names the period where Tryton only says that the date does not fit, and asks for it afresh next time."""
-        if outcome.code not in ("ERP-406", "ERP-407"):
+        if outcome.code not in ("ERP-402", "ERP-414"):
             return outcome
         day = item.values["date"].isoformat()
         self._masters.periods.forget(day)
         return Outcome(
             outcome.kind,
-            "ERP-406",
+            "ERP-402",
             f"the period of {day} is closed in Tryton ({outcome.message})",
             field=f"period:{day}",
         )
 
     def _receipt(self, move: Mapping[str, Any], cancelled: bool = False) -> Receipt:
+        currency = self._masters.company().currency
         total = sum((line["debit"] for line in move["lines."]), Decimal(0)) if "lines." in move else None
         return Receipt(
             reference=move["description"] or "",
@@ -350,8 +352,8 @@ class Tryton:
             number=move["number"],
             state="cancelled" if cancelled else "posted" if move["state"] == "posted" else "draft",
             posted_on=move["date"],
-            total=None if total is None else str(total),
-            currency=self._masters.company().currency,
+            total=None if total is None else decimal_text(total, quantum(currency)),
+            currency=currency,
         )
 
 

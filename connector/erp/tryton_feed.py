@@ -12,7 +12,7 @@ from connector.adapter import Change, Page
 from connector.delta import Delta, Key, Row
 from connector.erp.tryton_masters import document_of
 from connector.erp.tryton_rpc import TrytonClient
-from contracts.envelope import AnyEvent
+from contracts import new_event
 from contracts.master_data import EmployeeRecord
 from contracts.settlement import Document, VoucherPosted, VoucherReversed
 
@@ -27,8 +27,8 @@ _EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 class Feed:
     """Pages of changes of one company."""
 
-    def __init__(self, client: TrytonClient, source: str, company: str) -> None:
-        self._client, self._source, self._company = client, source, company
+    def __init__(self, client: TrytonClient, company: str) -> None:
+        self._client, self._company = client, company
         streams = {
             "moves": self._moves,
             "employees created": lambda after, limit: self._employees("create_date", after, limit),
@@ -128,10 +128,7 @@ class Feed:
         return None
 
     def _change(self, kind: str, event_id: str, at: datetime, data: Any, row: Mapping[str, Any]) -> Change:
-        event = AnyEvent(
-            id=event_id, source=self._source, type=kind, subject=data.subject, time=at, sequence=str(data.version),
-            partitionkey=f"{self._company}/{data.subject}", data=data,
-        )  # fmt: skip
+        event = new_event(kind, data, id=event_id, time=at, system="erp", adapter="tryton")
         return Change(event, json.dumps(row, default=str, ensure_ascii=False, sort_keys=True).encode())
 
 

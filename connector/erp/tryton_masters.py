@@ -116,7 +116,7 @@ class Masters:
         journal, company = self._facts()
         if voucher.currency != company.currency:
             return _no(
-                "ERP-413",
+                "ERP-417",
                 f"the company's currency in Tryton is {company.currency}, the voucher's {voucher.currency}",
                 "currency",
             )
@@ -140,14 +140,14 @@ class Masters:
         account = self.accounts.get(line.account)
         if account is None:
             return _no(
-                "ERP-404",
+                "ERP-411",
                 f"Tryton has no account {line.account}; create it or correct the mapping",
                 f"account:{line.account}",
             )
         if not account.usable:
-            return _no("ERP-411", f"account {line.account} in Tryton is closed or a heading", f"account:{line.account}")
+            return _no("ERP-415", f"account {line.account} in Tryton is closed or a heading", f"account:{line.account}")
         if -_exponent(line.amount) > company.digits:
-            return _no("ERP-410", f"{line.amount} has more than {company.digits} decimals", f"account:{line.account}")
+            return _no("ERP-416", f"{line.amount} has more than {company.digits} decimals", f"account:{line.account}")
         zero, debit = Decimal(0), line.side == "debit"
         values: dict[str, Any] = {
             "account": account.id,
@@ -159,18 +159,18 @@ class Masters:
             code = next((line.dimensions[d] for d in _party_dimensions(line) if line.dimensions.get(d)), None)
             if code is None:
                 return _no(
-                    "ERP-408",
+                    "ERP-413",
                     f"account {line.account} needs a party and the line names none",
                     f"account:{line.account}",
                 )
             party = self.parties.get(code)
             if party is None:
-                return _no("ERP-405", f"Tryton has no party with code {code}", f"party:{code}")
+                return _no("ERP-412", f"Tryton has no party with code {code}", f"party:{code}")
             values["party"] = party
         if line.currency and line.currency != company.currency and line.amount_in_currency is not None:
             currency = self.currencies.get(line.currency)
             if currency is None:
-                return _no("ERP-413", f"Tryton has no currency {line.currency}", f"currency:{line.currency}")
+                return _no("ERP-417", f"Tryton has no currency {line.currency}", f"currency:{line.currency}")
             values["second_currency"] = currency
             values["amount_second_currency"] = line.amount_in_currency if debit else -line.amount_in_currency
         return values
@@ -179,11 +179,11 @@ class Masters:
         key = day.isoformat()
         period = self.periods.get(key)
         if period is None:
-            return _no("ERP-407", f"Tryton has no period for {key}", f"period:{key}")
+            return _no("ERP-414", f"Tryton has no period for {key}", f"period:{key}")
         if not period.open:
             self.periods.forget(key)  # Whoever reopens a month wants the next try to see it.
             return _no(
-                "ERP-406",
+                "ERP-402",
                 f"the period of {key} is closed in Tryton; reopen it or move the posting date",
                 f"period:{key}",
             )
@@ -194,7 +194,7 @@ class Masters:
             read = self._client.read
             journals = read("model.account.journal.search_read", [["code", "=", self._journal]], 0, 1, None, ["code"])
             if not journals:
-                raise Misconfigured(f"Tryton has no journal with code {self._journal!r}", code="ERP-421")
+                raise Misconfigured(f"Tryton has no journal with code {self._journal!r}", code="ERP-424")
             (company,) = read(
                 "model.company.company.read", [self._client.company_id], ["currency.code", "currency.digits"]
             )

@@ -77,12 +77,12 @@ class TrytonClient:
             raise CredentialsRefused(f"Tryton refuses the user {self._user!r} or its password", code="ERP-403")
         if reply.status == 429:
             raise Unavailable(
-                "Tryton limits logins of this user", code="ERP-504", retry_after_s=reply.retry_after_s or 60
+                "Tryton limits logins of this user", code="ERP-505", retry_after_s=reply.retry_after_s or 60
             )
         if (
             reply.status != 200
         ):  # A 404 here means a database that is down at least as often as one that does not exist.
-            raise Unavailable(f"Tryton cannot open its database for a login (HTTP {reply.status})", code="ERP-505")
+            raise Unavailable(f"Tryton cannot open its database for a login (HTTP {reply.status})", code="ERP-504")
         uid, token, *_ = self._result(reply, safe=True)
         return "Session " + base64.b64encode(f"{self._user}:{uid}:{token}".encode()).decode()
 
@@ -92,7 +92,7 @@ class TrytonClient:
             reply = self._send("model.res.user.get_preferences", [True, {}], token, safe=True)
             company = self._result(reply, safe=True).get("company")
         if company is None:
-            raise Unavailable(f"the Tryton user {self._user!r} has no company; give it one", code="ERP-421")
+            raise Unavailable(f"the Tryton user {self._user!r} has no company; give it one", code="ERP-424")
         return {"company": company, "companies": [company], "language": "en"}
 
     def _send(self, method: str, params: list[Any], token: str | None, safe: bool) -> Reply:
@@ -111,7 +111,7 @@ class TrytonClient:
                 raise ValueError("neither result nor error")
         except ValueError as error:
             lost = Unavailable if safe else Ambiguous
-            raise lost(f"Tryton's answer cannot be read: {self._http.scrub(str(error))}", code="ERP-503") from error
+            raise lost(f"Tryton's answer cannot be read: {self._http.scrub(str(error))}", code="ERP-506") from error
         if "error" not in answer:
             return answer["result"]
         raise self._fault(answer["error"])

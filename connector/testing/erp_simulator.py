@@ -102,7 +102,9 @@ class ErpSimulator:
         self._late: list[threading.Thread] = []
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.simulator = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="erp-simulator", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="erp-simulator", daemon=True
+        )
         self._thread.start()
 
     @property

@@ -40,7 +40,9 @@ class HttpFaults:
         self._lock = threading.Lock()
         self._server = _Server(("127.0.0.1", 0), _Handler)
         self._server.faults = self
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="http-faults", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="http-faults", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -89,7 +91,9 @@ class HttpFaults:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
 
@@ -141,10 +145,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _forward(self, target: str, body: bytes) -> tuple[int, str, bytes]:
         parts = urlsplit(target)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
-        kept = {name: value for name, value in self.headers.items() if name.lower() not in ("connection", "host", "accept-encoding")}
+        kept = {
+            name: value
+            for name, value in self.headers.items()
+            if name.lower() not in ("connection", "host", "accept-encoding")
+        }
         # The original host stays in: some systems sign or check the address they were called by.
         try:
-            connection.request(self.command, self.path, body or None, {**kept, "host": parts.netloc, "connection": "close"})
+            connection.request(
+                self.command, self.path, body or None, {**kept, "host": parts.netloc, "connection": "close"}
+            )
             reply = connection.getresponse()
             return reply.status, reply.headers.get("content-type", ""), reply.read()
         finally:

@@ -25,7 +25,14 @@ def rigged(erp: ErpSimulator) -> Iterator[ErpRig]:
         def open_adapter(url: str = faults.url, password: str = erp.password) -> Adapter:
             options = {"unique_reference": "yes" if erp.unique_reference else "no"}
             return SimulatorErp(
-                System(adapter="simulator", company="C01", url=url, user=erp.user, password=SecretStr(password), options=options)
+                System(
+                    adapter="simulator",
+                    company="C01",
+                    url=url,
+                    user=erp.user,
+                    password=SecretStr(password),
+                    options=options,
+                )
             )
 
         with ErpRig(
@@ -46,7 +53,9 @@ class TestUniqueReference(ErpConformance):
 
     @pytest.fixture
     def rig(self) -> Iterator[ErpRig]:
-        yield from rigged(ErpSimulator(unique_reference=True, accounts=["660201", "224101"], closed_periods=["2026-03"]))
+        yield from rigged(
+            ErpSimulator(unique_reference=True, accounts=["660201", "224101"], closed_periods=["2026-03"])
+        )
 
 
 class TestNoUniqueReference(ErpConformance):

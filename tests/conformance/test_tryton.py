@@ -33,7 +33,9 @@ def live_moves(admin: TrytonClient, reference: str) -> int:
         "model.account.move.search", [["description", "=", reference], ["state", "=", "posted"]], 0, None, None
     )
     origins = [f"account.move,{move}" for move in posted]
-    undone = admin.read("model.account.move.search", [["origin", "in", origins], ["state", "=", "posted"]], 0, None, None)
+    undone = admin.read(
+        "model.account.move.search", [["origin", "in", origins], ["state", "=", "posted"]], 0, None, None
+    )
     return len(posted) - len(undone)
 
 
@@ -53,7 +55,12 @@ class TestTryton(ErpConformance):
                 options = {"database": tryton.database}
                 return Tryton(
                     System(
-                        adapter="tryton", company="C01", url=url, user=tryton.user, password=SecretStr(password), options=options
+                        adapter="tryton",
+                        company="C01",
+                        url=url,
+                        user=tryton.user,
+                        password=SecretStr(password),
+                        options=options,
                     )
                 )
 
