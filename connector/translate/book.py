@@ -321,11 +321,11 @@ def _rules(text: _BookText, marks: Mapping[tuple[str | int, ...], int], findings
 
 
 _MEMO_FIELDS: Mapping[str, MemoOf] = {
-    "description": lambda report, line, advance: line.description if line is not None else "",
-    "category": lambda report, line, advance: line.category if line is not None else "",
-    "advance": lambda report, line, advance: advance.number if advance is not None else "",
+    "description": lambda report, line, advance: (line.description or None) if line is not None else None,
+    "category": lambda report, line, advance: line.category if line is not None else None,
+    "advance": lambda report, line, advance: advance.number if advance is not None else None,
     "number": lambda report, line, advance: report.number,
-    "title": lambda report, line, advance: report.title,
+    "title": lambda report, line, advance: report.title or None,
     "employee": lambda report, line, advance: report.employee.name,
 }
 _FIELD = re.compile(r"\{([a-z]*)\}")
@@ -341,8 +341,7 @@ def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | No
             findings.append(bad(at, f"memo fields {', '.join(_MEMO_FIELDS)}", f"{{{name}}}", "correct the name in the braces"))
             return None
     if len(parts) == 3 and not parts[0] and not parts[2]:
-        only = _MEMO_FIELDS[parts[1]]
-        return lambda report, line, advance: only(report, line, advance) or None
+        return _MEMO_FIELDS[parts[1]]
     pieces: list[str | MemoOf] = [part if i % 2 == 0 else _MEMO_FIELDS[part] for i, part in enumerate(parts)]
 
     def memo(report: ExpenseReport, line: Line | None, advance: AdvanceClaim | None) -> str | None:

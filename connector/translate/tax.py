@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from connector.translate.tables import TaxRow
 from contracts.amount import quantum
@@ -15,16 +15,14 @@ _ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """How much of an invoice earlier lines of the same report have claimed, and how much of that counts for tax."""
 
     amount: Decimal
     counted: Decimal
 
 
-@dataclass(frozen=True, slots=True)
-class Deduction:
+class Deduction(NamedTuple):
     """What leaves the cost of a line as tax, in the line's currency: `tax` in all, of it `non_deductible`; the rest goes to `role`."""
 
     tax: Decimal
@@ -35,11 +33,11 @@ class Deduction:
 
 def deduct(
     line: Line, invoice: Invoice, row: TaxRow, amount: Decimal, counted: Decimal, claimed: dict[str, Claimed]
-) -> Deduction | Finding:
+) -> Deduction | Finding | None:
     """The tax in `counted`, the business part of the line's `amount` (magnitudes), by this row of the tax table.
 
     Where several lines or a part claim one invoice, they get their share of its tax, and all shares together make it
-    up to the cent. A claim above the invoice's total is refused, also over several lines. Records it in `claimed`.
+    up to the cent; None where no tax leaves the cost. A claim above the invoice's total is refused, also over several lines. Records it in `claimed`.
     """
     total = amount if invoice.total is None else abs(invoice.total)
     before = _ZERO
@@ -58,7 +56,7 @@ def deduct(
             "MAP-207", "amount", f"at most the invoice's total, {total:f}", f"{sum_claimed:f}", "correct the amount; an invoice is claimed once"
         )
     if row.method == "none":
-        return Deduction(_ZERO, _ZERO, "input_tax", row)
+        return None
     tax = _tax(invoice, row, total, quantum(line.currency) or _ONE)
     if isinstance(tax, Finding):
         return tax

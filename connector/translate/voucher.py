@@ -63,12 +63,11 @@ def to_voucher(report: ExpenseReport, book: Book, *, reference_max: int = 32) ->
 def posting_day(report: ExpenseReport, view: CompanyView | None) -> date:
     """The posting date where the report states one, else the local day of its approval: as written with its offset, or,
     where it is written in UTC, the day in the company's time zone."""
+    approved = report.approved_at
     if report.posting_date is not None:
         return report.posting_date
-    approved = report.approved_at
-    zone = view.time_zone if view is not None else None
-    if zone is not None and approved.utcoffset() == _NO_OFFSET:
-        return approved.astimezone(zone).date()
+    if view is not None and view.time_zone is not None and approved.utcoffset() == _NO_OFFSET:
+        return approved.astimezone(view.time_zone).date()
     return approved.date()
 
 
@@ -76,10 +75,10 @@ def compile_report(
     report: ExpenseReport, book: Book, *, reference_max: int = 32, parts: list[Part] | None = None
 ) -> Voucher | Refusal:
     """`to_voucher`, and where `parts` is given, why: one part for each call of a rule, in the order of the calls."""
-    view = book.view(report.company, posting_day(report, None))
-    day = posting_day(report, view)
+    view = book.view(report.company, report.posting_date or report.approved_at.date())
     if view is None:
         return _unknown_company(report)
+    day = posting_day(report, view)
     if view.currency != report.currency:
         return Refusal((
             Finding(
@@ -152,7 +151,7 @@ class _Draft:
                 self._no_tax_rule(index, line, invoice.kind)
                 return
             answer = deduct(line, invoice, row, amount, amount - personal, self._claimed)
-            if isinstance(answer, Finding):
+            if answer is not None and isinstance(answer, Finding):
                 self._wrong(answer.code, f"lines[{index}].{answer.path}", answer.expected, answer.got, answer.fix)
                 return
             deduction = answer
@@ -180,7 +179,7 @@ class _Draft:
             cost -= owed
             if owed:
                 self._post_role("employee_receivable", "debit", owed, line, index)
-        if deduction is not None and deduction.tax:
+        if deduction is not None:
             tax = self._base(deduction.tax, rate)
             stays = _ZERO if not deduction.non_deductible else self._base(deduction.non_deductible, rate)
             cost -= tax
@@ -358,7 +357,9 @@ class _Draft:
         for amount, rule, side, hit, dimensions in self._merged.values():
             made = VoucherLine(side, hit.account, amount, rule.role, dimensions, None, rule.id)
             self._lines.setdefault(rule.position, []).append(made)
-        lines = tuple(line for position in sorted(self._lines) for line in self._lines[position])
+        lines: list[VoucherLine] = []
+        for position in sorted(self._lines):
+            lines += self._lines[position]
         if not 2 <= len(lines) <= LINES_MAX:
             got = "nothing to book" if not lines else f"{len(lines)} lines"
             return Refusal((Finding("MAP-212", "data.lines", f"2 to {LINES_MAX} voucher lines", got, "withdraw the report, or split it"),))
@@ -371,7 +372,7 @@ class _Draft:
         reference = make_reference(report.company, report.number, report.version, "post", reference_max)
         document = DocumentRef(DOCUMENT_TYPE, report.number, report.version)
         return Voucher(
-            report.company, reference, document, "post", self.day, report.currency, lines, debit, credit, report.title or None
+            report.company, reference, document, "post", self.day, report.currency, tuple(lines), debit, credit, report.title or None
         )
 
     def _no_tax_rule(self, index: int, line: Line, kind: str) -> None:
