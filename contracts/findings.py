@@ -98,6 +98,8 @@ def _under(place: str, finding: Finding) -> Finding:
 
 # What pydantic calls it -> our code, what to do about it. Types of our own (contracts.fields) carry their code along.
 _STANDARD: dict[str, tuple[str, str]] = {
+    "string_too_long": ("CON-116", "shorten it"),
+    "string_pattern_mismatch": ("CON-117", "correct the text"),
     "json_invalid": ("CON-101", "send well-formed JSON"),
     "literal_error": ("CON-115", "use one of the values listed"),
     "too_long": ("CON-118", "split the document, or leave entries out"),

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from contracts import EVENT_BYTES_MAX, Refused, all_codes, parse, parse_event, parse_xml
+from contracts import (
+    EVENT_BYTES_MAX,
+    Finding,
+    Refused,
+    SubmittedReport,
+    all_codes,
+    parse,
+    parse_event,
+    parse_xml,
+    to_xml,
+)
 
 BAD = sorted((Path(__file__).parent / "bad").iterdir(), key=lambda path: path.name)
 CASE_A = Path(__file__).parents[3] / "contracts/examples/expense-report-approved.case-a.json"
@@ -171,3 +185,116 @@ def test_an_event_in_any_layout_is_the_same_event() -> None:
     assert {parse_event(layout.encode()).model_dump_json() for layout in layouts} == {
         parse_event(CASE_A.read_bytes()).model_dump_json()
     }
+
+
+LEAVES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=8),
+    st.sampled_from(["1.00", "CNY", "2025-04-03"]),
+)
+VALUES = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=8,
+)
+
+
+def _places(value: object, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, item in items for place in _places(item, (*path, key)))]
+
+
+@given(st.data())
+@settings(max_examples=300, deadline=None)
+def test_whatever_stands_in_whatever_field_is_taken_or_refused_with_known_codes(data: st.DataObject) -> None:
+    value = json.loads(CASE_A.read_bytes())
+    *path, last = data.draw(st.sampled_from(_places(value)[1:]))
+    parent = value
+    for key in path:
+        parent = parent[key]
+    parent[last] = data.draw(VALUES)
+
+    findings = _findings(json.dumps(value).encode())
+
+    assert {finding.code for finding in findings} <= set(all_codes())
+    assert all(finding.expected and finding.got and finding.fix for finding in findings)
+
+
+def _findings(body: bytes) -> tuple[Finding, ...]:
+    try:
+        parse_event(body)
+    except Refused as refused:
+        return refused.findings
+    return ()
+
+
+@pytest.mark.parametrize("kind", ["json", "xml"])
+@given(data=st.data())
+@settings(max_examples=200, deadline=None)
+def test_damaged_bytes_are_taken_or_refused_and_nothing_else(kind: str, data: st.DataObject) -> None:
+    body = CASE_A.read_bytes() if kind == "json" else to_xml(parse_event(CASE_A.read_bytes()))
+    start = data.draw(st.integers(0, len(body)))
+    end = data.draw(st.integers(start, min(len(body), start + 40)))
+    damaged = (
+        body[:start]
+        + data.draw(st.binary(max_size=6) | st.sampled_from([b"", b"}", b"<", b'"', b"&", b"\\"]))
+        + body[end:]
+    )
+
+    with contextlib.suppress(Refused):
+        parse(damaged, f"application/{kind}")
+
+
+@given(st.binary(max_size=200))
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_are_refused_cleanly(body: bytes) -> None:
+    for kind in ("application/json", "application/xml"):
+        with pytest.raises(Refused):
+            parse(body, kind)
+
+
+def test_the_airport_fee_stands_outside_net_and_tax() -> None:
+    value = json.loads(CASE_A.read_bytes())
+    value["data"]["lines"][1].update(amount="1110.00", category="travel.air")
+    value["data"]["lines"][1]["invoice"].update(
+        kind="air",
+        fare="1000.00",
+        fuel="60.00",
+        airport_fee="50.00",
+        net="972.48",
+        tax="87.52",
+        tax_rate="0.09",
+        total="1110.00",
+    )
+    value["data"]["total"] = "2470.00"
+
+    assert parse_event(json.dumps(value).encode()).data.lines[1].invoice.tax == Decimal("87.52")
+
+
+def test_a_report_in_another_currency_is_summed_line_by_line_at_the_pinned_rate() -> None:
+    """33.33 + 33.33 + 33.34 USD at 7.1234: each line is rounded half up, 237.42 + 237.42 + 237.49 = 712.33."""
+    value = json.loads(CASE_A.read_bytes())
+    rate = {"value": "7.1234", "date": "2025-03-27", "source": "PBOC"}
+    for line, amount in zip(value["data"]["lines"], ["33.33", "33.33", "33.34"], strict=True):
+        line.update(amount=amount, currency="USD", rate=rate)
+        del line["invoice"]
+    value["data"]["total"] = "712.33"
+
+    assert parse_event(json.dumps(value).encode()).data.total == Decimal("712.33")
+
+    value["data"]["total"] = "712.34"
+    assert [finding.code for finding in refusal(json.dumps(value).encode()).findings] == ["CON-131"]
+
+
+def test_a_submitted_report_needs_no_approval() -> None:
+    value = json.loads(CASE_A.read_bytes())
+    value["type"] = "expense.report.submitted.v1"
+    del value["data"]["approved_at"]
+
+    assert isinstance(parse_event(json.dumps(value).encode()).data, SubmittedReport)
+
+    value["type"] = "expense.report.changed.v1"
+    assert [finding.path for finding in refusal(json.dumps(value).encode()).findings] == ["data.approved_at"]
