@@ -204,7 +204,7 @@ def report_findings(report: _Report) -> list[Finding]:
         if booked is not None:
             amount = line.amount if line.currency == currency else booked_amount(line, currency)
             booked = None if amount is None else booked + amount
-    if booked is not None and unit is not None and booked != total:
+    if booked is not None and unit is not None and booked != total and _is_more_than_rounding(total - booked, unit, report):
         found.append(
             Finding(
                 "CON-131", "total", f"the sum of the lines, {booked:f}", f"{total:f}", "correct the lines or the total"
@@ -228,6 +228,12 @@ def report_findings(report: _Report) -> list[Finding]:
                 )
             )
     return found
+
+
+def _is_more_than_rounding(difference: Decimal, unit: Decimal, report: _Report) -> bool:
+    """An OA may convert the sum instead of the lines: up to one smallest unit per converted line is rounding."""
+    converted = sum(line.currency != report.currency for line in report.lines)
+    return abs(difference) > unit * converted
 
 
 def line_findings(line: Line, report_currency: str) -> Sequence[Finding]:
@@ -320,13 +326,13 @@ def _check_air(invoice: Invoice, currency: str, unit: Decimal | None, found: lis
 
 def _check_advances(report: _Report, unit: Decimal | None, found: list[Finding]) -> None:
     numbers = [claim.number for claim in report.advances]
-    if len(set(numbers)) != len(numbers):
+    if len(numbers) > 1 and len(set(numbers)) != len(numbers):
         found.extend(_doubled("advances", "number", numbers, "add the amounts of one advance together"))
     for index, claim in enumerate(report.advances):
         path = f"advances[{index}].amount"
         if claim.amount <= _ZERO:
             found.append(Finding("CON-138", path, "an amount above zero", f"{claim.amount:f}", "leave the advance out"))
-        if unit is not None and not fits(claim.amount, unit):
+        if unit is not None and not (claim.amount.same_quantum(unit) or fits(claim.amount, unit)):
             found.append(_decimals(path, claim.amount, report.currency))
 
 
