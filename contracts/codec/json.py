@@ -114,14 +114,16 @@ def new_event(
 def key_count(model: BaseModel) -> int:
     """How many keys the JSON had that became this model; with unknown fields refused, each set field was one."""
     count = len(model.__pydantic_fields_set__)
-    fields = model.__dict__
-    for name in _NESTED[model.__class__]:
-        value = fields[name]
-        if value.__class__ is tuple:
-            for item in value:
-                count += key_count(item)
-        elif value is not None:
-            count += key_count(value)
+    nested = _NESTED[model.__class__]
+    if nested:
+        fields = model.__dict__
+        for name in nested:
+            value = fields[name]
+            if value.__class__ is tuple:
+                for item in value:
+                    count += key_count(item)
+            elif value is not None:
+                count += key_count(value)
     return count
 
 
