@@ -348,7 +348,7 @@ class _Draft:
             self._wrong("MAP-211", "total", f"the sum of the lines {self._booked:f}, give or take {cap:f}", f"{self._report.total:f}", "correct the total")
             return
         self._post_role("rounding", "debit" if residue > _ZERO else "credit", abs(residue))
-        payer = converted[-1].paid_by
+        payer = max(converted, key=lambda line: line.amount * (line.rate.value if line.rate is not None else _ZERO)).paid_by
         self._owed[payer] = self._owed.get(payer, _ZERO) + residue
 
     def voucher(self, reference_max: int) -> Voucher | Refusal:
