@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 from zoneinfo import ZoneInfo
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from connector.errors import Misconfigured
-from connector.settings import load_text_yaml
 from connector.translate.tables import (
     ANY,
     EXPENSE_ACCOUNT,
@@ -32,6 +30,7 @@ from connector.translate.tables import (
     ranked,
     read_table,
 )
+from connector.translate.yaml_text import Place, read_yaml
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
 from contracts.voucher import Role
@@ -220,11 +219,12 @@ def load_book(path: Path | None = None) -> Book:
     findings: list[Finding] = []
     files: dict[str, bytes] = {}
     content = _read(folder, BOOK_FILE, BOOK_BYTES_MAX, files, findings)
-    text = _book_text(content, findings) if content is not None else None
-    if text is None:
+    read = _book_text(content, findings) if content is not None else None
+    if read is None:
         raise BookRefused(findings)
+    text, marks = read
     tables = {name: _table(folder, text, name, row_type, files, findings) for name, row_type in ROW_TYPES.items()}
-    rules = _rules(text, _marks(files[BOOK_FILE].decode()), findings)
+    rules = _rules(text, marks, findings)
     chart = {row.account: row for row in _of(ChartRow, tables["chart"])}
     accounts, roles = _of(AccountRow, tables["accounts"]), _of(RoleRow, tables["roles"])
     _check_accounts([*accounts, *roles], chart, findings)
@@ -270,23 +270,19 @@ def _read(folder: Path, name: str, bytes_max: int, files: dict[str, bytes], find
     return content
 
 
-def _book_text(content: bytes, findings: list[Finding]) -> _BookText | None:
+def _book_text(content: bytes, findings: list[Finding]) -> tuple[_BookText, Mapping[Place, int]] | None:
+    read = read_yaml(BOOK_FILE, content, findings)
+    if read is None:
+        return None
+    document, marks = read
     try:
-        return _BookText.model_validate(load_text_yaml(content.decode()))
-    except UnicodeDecodeError as error:
-        findings.append(bad(BOOK_FILE, "UTF-8 text", str(error), "save the file as UTF-8"))
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        findings.append(bad(f"{BOOK_FILE}:{line}", "YAML", error.problem or "something else", "correct this line"))
-    except yaml.YAMLError as error:
-        findings.append(bad(BOOK_FILE, "YAML", str(error), "correct the file"))
+        return _BookText.model_validate(document), marks
     except ValidationError as error:
-        marks = _marks(content.decode())
         for detail in error.errors(include_url=False):
             place = detail["loc"]
             while place and place not in marks:
                 place = place[:-1]
-            name = ".".join(map(str, detail["loc"]))
+            name = ".".join(map(str, detail["loc"])) or "book"
             findings.append(bad(f"{BOOK_FILE}:{marks.get(place, 1)}", f"{name}: {detail['msg']}", repr(detail["input"])[:80], "correct it"))
     return None
 
@@ -303,7 +299,7 @@ def _table(
     return rows
 
 
-def _rules(text: _BookText, marks: Mapping[tuple[str | int, ...], int], findings: list[Finding]) -> Mapping[Role, Rule]:
+def _rules(text: _BookText, marks: Mapping[Place, int], findings: list[Finding]) -> Mapping[Role, Rule]:
     rules: dict[Role, Rule] = {}
     ids: set[str] = set()
     for position, rule in enumerate(text.rules):
@@ -366,25 +362,6 @@ T = TypeVar("T", bound=Row)
 def _of(row_type: type[T], rows: Sequence[Row]) -> list[T]:
     assert all(isinstance(row, row_type) for row in rows)
     return cast(list[T], rows)
-
-
-def _marks(text: str) -> dict[tuple[str | int, ...], int]:
-    """Each place of a YAML text, as keys and indices, with its line."""
-    found: dict[tuple[str | int, ...], int] = {}
-
-    def walk(node: yaml.Node | None, place: tuple[str | int, ...]) -> None:
-        if node is None or place in found:
-            return
-        found[place] = node.start_mark.line + 1
-        if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                walk(value, (*place, key.value))
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                walk(value, (*place, index))
-
-    walk(yaml.compose(text, Loader=yaml.SafeLoader), ())
-    return found
 
 
 def _fingerprint(files: Mapping[str, bytes]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
-from connector.translate.book import Book
+from connector.translate.book import Book, CompanyView
 from connector.translate.tax import Deduction
 from connector.translate.voucher import Part, Refusal, compile_report
 from contracts.expense import ExpenseReport, Line
@@ -66,21 +66,31 @@ def explain(report: ExpenseReport, book: Book) -> tuple[Voucher, tuple[LineTrace
     for part in sorted(parts, key=lambda part: (part.rule.position, part.key is not None)):
         lines.setdefault(part.key if part.key is not None else id(part), []).append(part)
     assert len(lines) == len(voucher.lines), "each line of the voucher has its parts"
-    return voucher, tuple(_trace(number, made, report) for number, made in enumerate(lines.values(), 1))
+    view = book.view(report.company, voucher.date)
+    assert view is not None, "the company was known a moment ago"
+    return voucher, tuple(_trace(number, made, report, view) for number, made in enumerate(lines.values(), 1))
 
 
-def _trace(number: int, parts: Sequence[Part], report: ExpenseReport) -> LineTrace:
+def _trace(number: int, parts: Sequence[Part], report: ExpenseReport, view: CompanyView) -> LineTrace:
     first = parts[0]
-    return LineTrace(
-        number, first.rule.id, first.rule.at, first.rule.title, first.hit.names, tuple(_reason(part, report) for part in parts)
-    )
+    reasons = tuple(_reason(part, report, view) for part in parts)
+    return LineTrace(number, first.rule.id, first.rule.at, first.rule.title, first.hit.names, reasons)
 
 
-def _reason(part: Part, report: ExpenseReport) -> Reason:
+def _reason(part: Part, report: ExpenseReport, view: CompanyView) -> Reason:
     en, zh = _sentence(part, report)
-    tax_row = part.deduction.row.at if part.deduction is not None else None
+    tax_row = part.deduction.row.at if part.deduction is not None else _kept_by(part, view)
     source_line = part.line.line if part.line is not None else None
     return Reason(part.amount, source_line, part.hit.at, tax_row, _inputs(part, report), en, zh)
+
+
+def _kept_by(part: Part, view: CompanyView) -> str | None:
+    """The row that leaves the tax of a cost line in its cost."""
+    line = part.line
+    if part.rule.role != "expense" or line is None or line.invoice is None or line.invoice.kind == "none":
+        return None
+    row = view.tax(line.category, line.invoice.kind, line.invoice.date or line.date)
+    return None if row is None else row.at
 
 
 def _inputs(part: Part, report: ExpenseReport) -> dict[str, str]:

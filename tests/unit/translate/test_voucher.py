@@ -1,0 +1,224 @@
+"""The translator and the preview: the golden case, what a book of one's own changes, and what the reader is told."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import contracts
+from connector.translate import Book, Refusal, load_book, to_voucher
+from connector.translate.book import STARTER
+from connector.translate.preview import Preview, preview
+from connector.translate.table import render
+from connector.translate.trace import explain
+from contracts import Voucher, parse_event, to_xml
+from contracts.voucher import to_dict
+
+EXAMPLES = Path(contracts.__file__).parent / "examples"
+CASE_A = (EXAMPLES / "expense-report-approved.case-a.json").read_bytes()
+EXPECTED: dict[str, Any] = json.loads((EXAMPLES / "voucher.case-a.json").read_bytes())
+
+
+@pytest.fixture(scope="module")
+def book() -> Book:
+    return load_book()
+
+
+def changed(**data: Any) -> bytes:
+    event = json.loads(CASE_A)
+    event["data"] |= data
+    return json.dumps(event).encode()
+
+
+def holds(expected: Any, got: Any) -> bool:
+    """Whether `got` equals `expected` in every field that `expected` gives."""
+    if isinstance(expected, dict):
+        return isinstance(got, dict) and all(name in got and holds(value, got[name]) for name, value in expected.items())
+    if isinstance(expected, list):
+        return len(expected) == len(got) and all(map(holds, expected, got))
+    return bool(expected == got)
+
+
+def test_case_a_becomes_the_golden_voucher_in_every_given_field(book: Book) -> None:
+    voucher = to_voucher(parse_event(CASE_A).data, book)
+
+    assert isinstance(voucher, Voucher)
+    assert holds(EXPECTED, to_dict(voucher))
+
+
+def test_every_line_names_the_rule_that_made_it(book: Book) -> None:
+    voucher = to_voucher(parse_event(CASE_A).data, book)
+
+    assert isinstance(voucher, Voucher)
+    assert [line.rule for line in voucher.lines] == ["cost", "cost", "cost", "input-tax", "advance", "employee-payable"]
+
+
+def test_a_merged_line_is_explained_by_each_invoice_in_it(book: Book) -> None:
+    explained = explain(parse_event(CASE_A).data, book)
+
+    assert not isinstance(explained, Refusal)
+    tax = explained[1][3]
+    assert [(reason.source_line, reason.amount) for reason in tax.reasons] == [(1, Decimal("60.00")), (2, Decimal("45.66"))]
+    assert [reason.tax_row for reason in tax.reasons] == ["tax.csv:8", "tax.csv:13"]
+    assert tax.at.startswith("book.yaml:")
+    assert tax.reasons[1].inputs["invoice.total"] == "553.00"
+
+
+def test_tax_that_is_kept_in_the_cost_names_the_row_that_says_so(book: Book) -> None:
+    explained = explain(parse_event(CASE_A).data, book)
+
+    assert not isinstance(explained, Refusal)
+    assert explained[1][2].reasons[0].tax_row == "tax.csv:3"
+
+
+def test_a_reference_obeys_the_length_the_erp_stores(book: Book) -> None:
+    voucher = to_voucher(parse_event(CASE_A).data, book, reference_max=20)
+
+    assert isinstance(voucher, Voucher)
+    assert voucher.reference == "C01-EXP2025-0017-V1"
+
+
+def own_book(tmp_path: Path, name: str, old: str, new: str) -> Book:
+    folder = tmp_path / "own"
+    shutil.copytree(STARTER, folder)
+    text = (folder / name).read_text("utf-8")
+    assert old in text
+    (folder / name).write_text(text.replace(old, new), "utf-8")
+    return load_book(folder)
+
+
+def one_line(**line: Any) -> Any:
+    first = {"line": 1, "category": "vehicle.fuel", "date": "2025-03-27", "description": "", "currency": "CNY", "paid_by": "employee"}
+    return parse_event(changed(lines=[first | line], advances=[], total=line["amount"])).data
+
+
+def test_tax_that_is_half_deductible_splits_in_two_lines(tmp_path: Path) -> None:
+    own = own_book(tmp_path, "tax.csv", "*,vat_special,*,stated,,,yes", "vehicle.fuel,vat_special,*,stated,,0.5,")
+    invoice = {"kind": "vat_special", "total": "55.00", "net": "48.68", "tax": "6.32"}
+
+    voucher = to_voucher(one_line(amount="55.00", invoice=invoice), own)
+
+    assert isinstance(voucher, Voucher)
+    assert [(line.role, line.account, f"{line.amount}") for line in voucher.lines] == [
+        ("expense", "660204", "48.68"),
+        ("non_deductible_tax", "660204", "3.16"),
+        ("input_tax", "2221010101", "3.16"),
+        ("employee_payable", "224101", "55.00"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("table", "old", "new", "code", "path", "key"),
+    [
+        ("accounts.csv", "vehicle.fuel,", "vehicle.gas,", "MAP-201", "data.lines[0].category", "account:vehicle.fuel/D01"),
+        ("roles.csv", "employee_payable,*", "employee_payable,C09", "MAP-204", "data", "role:employee_payable/C01"),
+        ("tax.csv", "*,vat_ordinary,*,none,,,,,\n", "", "MAP-205", "data.lines[0].invoice.kind", "tax:vat_ordinary/vehicle.fuel"),
+        ("companies.csv", "C01,CNY,Asia/Shanghai,,\n*,CNY", "C09,CNY,Asia/Shanghai,,\nC08,CNY", "MAP-213", "data.company", "company:C01"),
+    ],
+)
+def test_a_missing_row_parks_the_report_under_its_key(
+    tmp_path: Path, table: str, old: str, new: str, code: str, path: str, key: str
+) -> None:
+    own = own_book(tmp_path, table, old, new)
+
+    refusal = to_voucher(one_line(amount="55.00", invoice={"kind": "vat_ordinary", "total": "55.00"}), own)
+
+    assert isinstance(refusal, Refusal)
+    assert [(finding.code, finding.path) for finding in refusal.findings] == [(code, path)]
+    assert refusal.waits_for == (key,)
+    assert refusal.code == code
+
+
+def test_a_dimension_the_account_requires_must_be_there(tmp_path: Path) -> None:
+    own = own_book(tmp_path, "chart.csv", "Vehicles,department employee project?", "Vehicles,department employee project")
+
+    refusal = to_voucher(one_line(amount="55.00"), own)
+    assert isinstance(refusal, Refusal)
+    assert [(finding.code, finding.path) for finding in refusal.findings] == [("MAP-209", "data.lines[0].project")]
+
+    assert isinstance(to_voucher(one_line(amount="55.00", project="P1"), own), Voucher)
+
+
+def test_a_report_of_more_lines_than_a_voucher_may_have_is_refused(book: Book) -> None:
+    shares = [{"share": "0.01", "department": f"D{n}"} for n in range(100)]
+    line = {"category": "vehicle.fuel", "date": "2025-03-27", "description": "", "currency": "CNY", "paid_by": "employee"}
+    lines = [{**line, "line": n + 1, "amount": "100.00", "allocations": shares} for n in range(60)]
+
+    refusal = to_voucher(parse_event(changed(lines=lines, advances=[], total="6000.00")).data, book)
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "MAP-212"
+
+
+def test_the_preview_holds_plan_voucher_reasons_and_warnings(book: Book) -> None:
+    shown = json.loads(preview(CASE_A, "application/json", book).to_json())
+
+    assert shown["ok"] is True
+    assert holds(EXPECTED, shown["voucher"])
+    assert [step["step"] for step in shown["plan"]["steps"]] == ["post"]
+    assert len(shown["trace"]) == 6
+    assert {warning["about"] for warning in shown["warnings"]} == {"advance", "invoice", "budget", "period"}
+
+
+def test_the_preview_reads_xml_too(book: Book) -> None:
+    shown = preview(to_xml(parse_event(CASE_A)), "application/xml", book)
+
+    assert shown.voucher == preview(CASE_A, None, book).voucher
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"<a/>", CASE_A.replace(b"1060.00", b"1061.00"), CASE_A[:500]])
+def test_the_preview_of_bad_bytes_is_findings(book: Book, body: bytes) -> None:
+    shown = preview(body, "application/json", book)
+
+    assert not shown.ok
+    assert shown.findings
+    assert table(shown)
+
+
+def test_the_preview_names_every_missing_row_at_once(book: Book) -> None:
+    body = CASE_A.replace(b"travel.rail", b"travel.ship").replace(b"entertainment.meal", b"gift.gold")
+
+    shown = preview(body, None, book)
+
+    assert shown.waits_for == ("account:travel.ship/D01", "account:gift.gold/D01")
+    assert shown.plan is not None
+    assert (shown.plan.outcome, shown.plan.code) == ("parked", "MAP-201")
+    assert "account:travel.ship/D01" in table(shown)
+
+
+def test_a_withdrawal_is_no_voucher(book: Book) -> None:
+    event = json.loads(CASE_A)
+    event["type"] = "expense.report.withdrawn.v1"
+    event["data"] = {"company": "C01", "number": "EXP2025-0017", "version": 1, "withdrawn_at": "2025-04-03T10:11:05+08:00"}
+
+    shown = preview(json.dumps(event).encode(), None, book)
+
+    assert not shown.ok
+    assert shown.plan is not None
+    assert shown.plan.reason == "withdrawn before anything was booked"
+
+
+@pytest.mark.parametrize(("lang", "words"), [("en", ["Debit", "Travel", "less tax 45.66"]), ("zh", ["借方", "管理费用-差旅费", "减税额 45.66"])])
+def test_an_accountant_reads_the_table_in_both_languages(book: Book, lang: Any, words: list[str]) -> None:
+    text = table(preview(CASE_A, None, book), lang)
+
+    assert all(word in text for word in [*words, "1913.00", "C01-EXP2025-0017-V1", "accounts.csv:3"])
+
+
+def test_what_comes_with_the_document_is_never_markup(book: Book) -> None:
+    text = table(preview(changed(title="[red]x[/red] [/]"), None, book))
+
+    assert "[red]x[/red] [/]" in text
+
+
+def table(shown: Preview, lang: Any = "en") -> str:
+    out = StringIO()
+    Console(file=out, width=200, color_system=None).print(render(shown, lang))
+    return out.getvalue()
