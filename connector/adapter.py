@@ -8,6 +8,7 @@ from datetime import date
 from typing import Literal, Protocol
 
 from contracts.envelope import AnyEvent
+from contracts.findings import Finding
 from contracts.voucher import Voucher
 
 
@@ -41,12 +42,26 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class RefusedChange:
+    """Something that changed and cannot be told as an event: what the system holds, and what is wrong with it.
+
+    `(source, event_id)` names it as an event would be named, so that telling it again makes no second dead letter.
+    """
+
+    raw: bytes
+    findings: Sequence[Finding]
+    source: str
+    event_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """Changes since a cursor, oldest first; `cursor` is where the next call goes on, stored only after these are safe."""
 
     changes: Sequence[Change]
     cursor: str
     more: bool = False
+    refused: Sequence[RefusedChange] = ()
 
 
 @dataclass(frozen=True, slots=True)

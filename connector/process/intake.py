@@ -82,6 +82,20 @@ def refuse(
     source: str | None = None,
 ) -> int:
     """Stores what could not be read as a dead letter, with the original bytes, and gives its id."""
+    with ledger.begin() as tx:
+        return refuse_in(tx, raw, door, findings, content_type, source)
+
+
+def refuse_in(
+    tx: Connection,
+    raw: bytes,
+    door: str,
+    findings: Sequence[Finding],
+    content_type: str = "application/json",
+    source: str | None = None,
+    event_id: str | None = None,
+) -> int:
+    """The same inside a transaction of the caller; where `event_id` is given, refusing it again gives the same letter."""
     first = findings[0]
     more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     letter = deadletters.Letter(
@@ -92,9 +106,9 @@ def refuse(
         content_type=content_type,
         findings=tuple(findings),
         source=source,
+        event_id=event_id,
     )
-    with ledger.begin() as tx:
-        return deadletters.park(tx, letter)
+    return deadletters.park(tx, letter)
 
 
 def _number(tx: Connection, change: Change) -> Change:

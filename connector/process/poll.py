@@ -13,7 +13,7 @@ from connector.errors import Unavailable
 from connector.ledger import Ledger
 from connector.ledger.sql import now
 from connector.ledger.tables import cursors
-from connector.process.intake import accept_in
+from connector.process.intake import accept_in, refuse_in
 from connector.retry import call
 from connector.settings import Retry
 
@@ -39,6 +39,15 @@ def poll_once(ledger: Ledger, adapter: Adapter, system: str, retry: Retry, pages
         page = call(partial(adapter.poll, cursor), on=Unavailable, retry=retry)
         with ledger.begin() as tx:
             answers = accept_in(tx, page.changes, f"poll {adapter.name}")
+            for refused in page.refused:
+                refuse_in(
+                    tx,
+                    refused.raw,
+                    f"poll {adapter.name}",
+                    refused.findings,
+                    source=refused.source,
+                    event_id=refused.event_id,
+                )
             insert = postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert
             tx.execute(
                 insert(cursors)
