@@ -204,7 +204,12 @@ def report_findings(report: _Report) -> list[Finding]:
         if booked is not None:
             amount = line.amount if line.currency == currency else booked_amount(line, currency)
             booked = None if amount is None else booked + amount
-    if booked is not None and unit is not None and booked != total and _is_more_than_rounding(total - booked, unit, report):
+    if (
+        booked is not None
+        and unit is not None
+        and booked != total
+        and _is_more_than_rounding(total - booked, unit, report)
+    ):
         found.append(
             Finding(
                 "CON-131", "total", f"the sum of the lines, {booked:f}", f"{total:f}", "correct the lines or the total"

@@ -285,7 +285,9 @@ def test_a_report_in_another_currency_is_summed_line_by_line_at_the_pinned_rate(
 
     assert parse_event(json.dumps(value).encode()).data.total == Decimal("712.33")
 
-    value["data"]["total"] = "712.34"  # The sum converted at once: one cent of rounding, at most one per converted line.
+    value["data"]["total"] = (
+        "712.34"  # The sum converted at once: one cent of rounding, at most one per converted line.
+    )
     assert parse_event(json.dumps(value).encode()).data.total == Decimal("712.34")
 
     value["data"]["total"] = "712.37"
