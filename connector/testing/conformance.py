@@ -1,19 +1,17 @@
-"""What every ERP and OA adapter promises, as tests: subclass a suite, give it a rig, and its declared features choose the cases."""
+"""What every ERP adapter promises, as tests: subclass the suite, give it a rig, and its declared features choose the cases."""
 
 from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
 
-from connector.adapter import Adapter, Change, Delivery, Features, Outcome, Receipt, Status
-from connector.errors import ConnectorError
+from connector.adapter import Adapter, Delivery, Outcome, Receipt
 from connector.testing.http_faults import HttpFault, HttpFaults, Match
+from connector.testing.suite import Rig, Suite, drained, needs, over_http, posted, together
 from contracts.voucher import DocumentRef, Unbalanced, Voucher, VoucherLine
 
 
@@ -23,30 +21,7 @@ def every_call(path: str, body: bytes) -> bool:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Rig:
-    """Opens adapters and closes them all at its end. `make(url=..., password=...)` overrides what the rig would give."""
-
-    make: Callable[..., Adapter]
-    opened: list[Adapter] = field(default_factory=list)
-
-    def open(self, **overrides: str) -> Adapter:
-        """An adapter of its own, as another process would have it."""
-        adapter = self.make(**overrides)
-        self.opened.append(adapter)
-        return adapter
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for adapter in self.opened:
-            adapter.close()
-
-
-@dataclass(slots=True, kw_only=True)
-class ErpRig(_Rig):
+class ErpRig(Rig):
     """An ERP to test against: how to open adapters on it, what exists in it, and an oracle that does not use the adapter.
 
     `live` counts the postings with a reference that count. `faults` stands between adapter and ERP where it speaks HTTP;
@@ -95,42 +70,7 @@ class ErpRig(_Rig):
         )
 
 
-def needs(wanted: Callable[[Features], bool]) -> Callable[[Any], Any]:
-    """Marks a case that only adapters with such features run."""
-
-    def mark(case: Any) -> Any:
-        case.needs = wanted
-        return case
-
-    return mark
-
-
-class _Suite:
-    """Leaves out the cases a subclass's features do not call for, when the subclass is made."""
-
-    features: ClassVar[Features]
-    over_http: ClassVar[bool] = True
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        if not hasattr(cls, "features"):
-            return
-        for name in dir(cls):
-            case = getattr(cls, name)
-            if not name.startswith("test_") or case is None:
-                continue
-            called_for = getattr(case, "needs", lambda _: True)(cls.features)
-            if not called_for or (getattr(case, "http", False) and not cls.over_http):
-                setattr(cls, name, None)
-
-
-def over_http(case: Any) -> Any:
-    """Marks a case that needs `rig.faults`."""
-    case.http = True
-    return case
-
-
-class ErpConformance(_Suite):
+class ErpConformance(Suite):
     """Subclass it as `class TestMine(ErpConformance): features = Mine.features` and give a pytest fixture `rig`."""
 
     def test_a_voucher_is_posted_and_found_with_its_total(self, rig: ErpRig) -> None:
@@ -476,91 +416,6 @@ class ErpConformance(_Suite):
         assert (event.data.document.number, event.data.document.version) == (voucher.document.number, 1)
 
 
-@dataclass(slots=True, kw_only=True)
-class OaRig(_Rig):
-    """An OA to test against. `approve` makes a report there and returns its number; `withdraw` takes it back;
-    `statuses` reads what stands in the OA about a report without the adapter."""
-
-    approve: Callable[[], str]
-    withdraw: Callable[[str], None]
-    statuses: Callable[[str], Sequence[str]]
-    company: str = "C01"
-
-
-class OaConformance(_Suite):
-    """What every polled OA adapter promises."""
-
-    @needs(lambda features: features.poll)
-    def test_approved_reports_are_told_oldest_first(self, oa: OaRig) -> None:
-        adapter = oa.open()
-        cursor = drained(adapter, None)[1]
-        numbers = [oa.approve() for _ in range(3)]
-
-        changes, _ = drained(adapter, cursor)
-
-        assert [change.event.number for change in changes] == numbers
-        assert {change.event.type for change in changes} == {"expense.report.approved.v1"}
-        assert all(change.raw for change in changes)
-
-    @needs(lambda features: features.poll)
-    def test_the_same_cursor_gives_the_same_again_and_the_next_one_nothing(self, oa: OaRig) -> None:
-        adapter = oa.open()
-        cursor = drained(adapter, None)[1]
-        oa.approve()
-        first, after = drained(adapter, cursor)
-
-        again, _ = drained(adapter, cursor)
-        fresh, _ = drained(oa.open(), cursor)
-
-        assert [change.event.id for change in first] == [change.event.id for change in again]
-        assert {change.event.id for change in first} <= {change.event.id for change in fresh}
-        assert drained(adapter, after)[0] == []
-
-    @needs(lambda features: features.poll)
-    def test_a_report_taken_back_is_told_as_withdrawn(self, oa: OaRig) -> None:
-        adapter, number = oa.open(), oa.approve()
-        cursor = drained(adapter, None)[1]
-        oa.withdraw(number)
-
-        changes, _ = drained(adapter, cursor)
-
-        assert [(change.event.type, change.event.number) for change in changes] == [
-            ("expense.report.withdrawn.v1", number)
-        ]
-
-    @needs(lambda features: features.deliver)
-    def test_a_status_delivered_twice_stands_once(self, oa: OaRig) -> None:
-        adapter, number = oa.open(), oa.approve()
-        status = Status(oa.company, number, 1, "posted", erp_number="记-0001", on=date(2026, 11, 24))
-        delivery = Delivery(f"{number}-posted", status)
-
-        posted(adapter.deliver([delivery])[0])
-        posted(oa.open().deliver([replace(delivery, attempt=2)])[0])
-
-        assert len(oa.statuses(number)) == 1
-        assert "记-0001" in oa.statuses(number)[0]
-
-    @needs(lambda features: features.deliver)
-    def test_a_later_status_stands_beside_the_earlier_one(self, oa: OaRig) -> None:
-        adapter, number = oa.open(), oa.approve()
-
-        states: tuple[Literal["posted", "reversed"], ...] = ("posted", "reversed")
-        for state in states:
-            status = Status(oa.company, number, 1, state, erp_number="记-0001")
-            posted(adapter.deliver([Delivery(f"{number}-{state}", status)])[0])
-
-        assert len(oa.statuses(number)) == 2
-
-    @needs(lambda features: features.deliver)
-    def test_a_status_of_an_unknown_report_is_permanent(self, oa: OaRig) -> None:
-        status = Status(oa.company, "EXP-NOWHERE-1", 1, "posted", erp_number="1")
-
-        answer = oa.open().deliver([Delivery("EXP-NOWHERE-1-posted", status)])[0]
-
-        assert isinstance(answer, Outcome)
-        assert answer.kind == "permanent"
-
-
 def deliver(adapter: Adapter, voucher: Voucher, attempt: int = 1) -> Receipt | Outcome:
     """Delivers one voucher."""
     (answer,) = adapter.deliver([Delivery(voucher.reference, voucher, attempt)])
@@ -571,25 +426,6 @@ def reversal(voucher: Voucher, receipt: Receipt, attempt: int = 1) -> Delivery:
     """The delivery that takes a posted voucher back."""
     reference = f"{voucher.reference}-R"
     return Delivery(reference, voucher.reversed(reference, voucher.date), attempt, reverses=receipt)
-
-
-def posted(answer: Receipt | Outcome) -> Receipt:
-    """The receipt, which says posted; anything else fails with what it says."""
-    assert isinstance(answer, Receipt), answer
-    assert answer.state == "posted", answer
-    return answer
-
-
-def drained(adapter: Adapter, cursor: str | None) -> tuple[list[Change], str]:
-    """Every change since the cursor, and the cursor after them."""
-    changes: list[Change] = []
-    for _ in range(1000):
-        page = adapter.poll(cursor)
-        changes += page.changes
-        cursor = page.cursor
-        if not page.more:
-            return changes, cursor
-    raise AssertionError("the feed never ends")
 
 
 def warmed(rig: ErpRig) -> Adapter:
@@ -603,22 +439,3 @@ def faults(rig: ErpRig) -> HttpFaults:
     """The proxy between adapter and ERP."""
     assert rig.faults is not None, "this suite runs over HTTP: give the rig its faults, or set over_http = False"
     return rig.faults
-
-
-def together(run: Callable[[int], None], count: int) -> None:
-    """Runs it in so many threads; the first error of one of them rises."""
-    errors: list[BaseException] = []
-
-    def guarded(place: int) -> None:
-        try:
-            run(place)
-        except (AssertionError, ConnectorError) as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=guarded, args=(place,)) for place in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    if errors:
-        raise errors[0]
