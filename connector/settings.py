@@ -89,8 +89,8 @@ class Security(Section):
 class Gateway(Section):
     """The HTTP door."""
 
-    host: str = Field(default="127.0.0.1")
-    port: int = Field(default=8080, ge=0, le=65535)
+    host: str = Field(default="127.0.0.1", description="address it listens on")
+    port: int = Field(default=8080, ge=0, le=65535, description="port it listens on; 0: any free one")
     body_bytes_max: int = Field(default=4 * 1024 * 1024, ge=1024, description="largest request")
     batch_max: int = Field(default=1000, ge=1, le=10000, description="events in one request")
     requests_max: int = Field(default=64, ge=1, description="requests worked on at once; more are answered 503")
@@ -99,23 +99,27 @@ class Gateway(Section):
 class Folder(Section):
     """A watched folder: `inbox` is read, results stand beside the archived input."""
 
-    path: Path
-    company: str = Field(pattern=r"^[A-Za-z0-9_-]{1,20}$")
-    adapter: str = Field(default="folder", pattern=r"^[a-z0-9_-]{1,40}$")
+    path: Path = Field(description="the folder; `inbox`, `archive` and `failed` are made in it")
+    company: str = Field(pattern=r"^[A-Za-z0-9_-]{1,20}$", description="company its documents belong to")
+    adapter: str = Field(
+        default="folder",
+        pattern=r"^[a-z0-9_-]{1,40}$",
+        description="name in the source of its events, /oa/<adapter>/<company>",
+    )
     quiet_s: float = Field(default=2.0, ge=0, description="a file must not have changed for this long")
-    file_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024)
+    file_bytes_max: int = Field(default=32 * 1024 * 1024, ge=1024, description="largest file")
 
 
 class System(Section):
     """An OA or ERP and the adapter that speaks to it; `options` are the adapter's own."""
 
-    adapter: str
-    company: str = Field(pattern=r"^[A-Za-z0-9_-]{1,20}$")
-    url: str | None = None
-    user: str | None = None
-    password: SecretStr | None = None
-    poll_s: float = Field(default=30, gt=0)
-    options: Mapping[str, str] = Field(default_factory=dict)
+    adapter: str = Field(description="which adapter speaks to it")
+    company: str = Field(pattern=r"^[A-Za-z0-9_-]{1,20}$", description="company whose books or reports it holds")
+    url: str | None = Field(default=None, description="where it is reached")
+    user: str | None = Field(default=None, description="the connector's user there")
+    password: SecretStr | None = Field(default=None, description="password or key of that user")
+    poll_s: float = Field(default=30, gt=0, description="how often it is asked for changes")
+    options: Mapping[str, str] = Field(default_factory=dict, description="the adapter's own settings")
 
 
 class Settings(BaseSettings):
@@ -132,17 +136,19 @@ class Settings(BaseSettings):
         default="oaerp", pattern=r"^[a-z0-9_.-]{1,60}$", description="start of every exchange, queue and key name"
     )
     book: Path | None = Field(default=None, description="mapping book; default: the starter book")
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    lang: Literal["en", "zh"] = "en"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="least severity that is logged"
+    )
+    lang: Literal["en", "zh"] = Field(default="en", description="language of messages to people")
     retry: Retry = Retry()
     delivery: Delivery = Delivery()
     outbox: Outbox = Outbox()
     consumer: Consumer = Consumer()
     security: Security = Security()
     gateway: Gateway = Gateway()
-    folders: tuple[Folder, ...] = ()
-    oa: tuple[System, ...] = ()
-    erp: tuple[System, ...] = ()
+    folders: tuple[Folder, ...] = Field(default=(), description="watched folders")
+    oa: tuple[System, ...] = Field(default=(), description="the OA systems")
+    erp: tuple[System, ...] = Field(default=(), description="the ERP systems, one for each company")
     record_owners: Mapping[str, Mapping[str, Literal["oa", "erp"]]] = Field(
         default_factory=lambda: {"employee": {"*": "oa", "bank_account": "erp", "supplier_code": "erp"}},
         description="which system owns a field of a master record; `*` is the rest",
