@@ -52,7 +52,10 @@ class BookRefused(Misconfigured):
     default_code = "MAP-210"
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__("the mapping book is wrong:\n" + "\n".join(f"  {f.path}: expected {f.expected}, got {f.got}; {f.fix}" for f in findings))
+        super().__init__(
+            "the mapping book is wrong:\n"
+            + "\n".join(f"  {f.path}: expected {f.expected}, got {f.got}; {f.fix}" for f in findings)
+        )
         self.findings = tuple(findings)
 
 
@@ -71,10 +74,12 @@ class Rule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AccountHit:
-    """An account that a table answered: its dimensions (name, required) and the row that says so."""
+    """An account that a table answered: its dimensions (name, required) and the row that says so.
+    Accounts with equal dimensions have the same `shape`."""
 
     account: str
     dimensions: tuple[tuple[str, bool], ...]
+    shape: int
     names: Mapping[str, str]
     at: str
     valid_from: date
@@ -156,6 +161,7 @@ class Book:
     taxes: Sequence[TaxRow]
     by_category: Mapping[str, Sequence[AccountRow]]
     _views: dict[str, tuple[CompanyView, ...]] = field(default_factory=dict)
+    _shapes: dict[tuple[tuple[str, bool], ...], int] = field(default_factory=dict)
 
     def view(self, company: str, on: date) -> CompanyView | None:
         """The book as this company sees it on a day; None where the book does not know the company."""
@@ -163,7 +169,8 @@ class Book:
         if views is None:
             rows = ranked(row for row in self.companies if row.matches((company,)))
             views = tuple(
-                CompanyView(row.currency, row.time_zone, row.at, company, row.valid_from, row.valid_to, self) for row in rows
+                CompanyView(row.currency, row.time_zone, row.at, company, row.valid_from, row.valid_to, self)
+                for row in rows
             )
             if len(self._views) >= CACHED_LOOKUPS_MAX:
                 self._views.clear()
@@ -177,9 +184,16 @@ class Book:
         """The answer a row gives."""
         chart = self.chart.get(account)
         if chart is None:  # `(expense)`: loading made sure that every other account is in the chart.
-            return AccountHit(account, (), {}, row.at, row.valid_from, row.valid_to)
+            return AccountHit(account, (), 0, {}, row.at, row.valid_from, row.valid_to)
+        shape = self._shapes.setdefault(chart.dimensions, len(self._shapes) + 1)
         return AccountHit(
-            account, chart.dimensions, {"en": chart.name_en, "zh": chart.name_zh}, row.at, row.valid_from, row.valid_to
+            account,
+            chart.dimensions,
+            shape,
+            {"en": chart.name_en, "zh": chart.name_zh},
+            row.at,
+            row.valid_from,
+            row.valid_to,
         )
 
     def categories(self) -> list[str]:
@@ -244,7 +258,9 @@ def _with_fallback(by_category: Mapping[str, Sequence[AccountRow]]) -> Mapping[s
     anything = by_category.get(ANY)
     if not anything:
         return by_category
-    return _Default({category: [*rows, *anything] for category, rows in by_category.items() if category != ANY}, anything)
+    return _Default(
+        {category: [*rows, *anything] for category, rows in by_category.items() if category != ANY}, anything
+    )
 
 
 class _Default(dict[str, Sequence[AccountRow]]):
@@ -283,7 +299,14 @@ def _book_text(content: bytes, findings: list[Finding]) -> tuple[_BookText, Mapp
             while place and place not in marks:
                 place = place[:-1]
             name = ".".join(map(str, detail["loc"])) or "book"
-            findings.append(bad(f"{BOOK_FILE}:{marks.get(place, 1)}", f"{name}: {detail['msg']}", repr(detail["input"])[:80], "correct it"))
+            findings.append(
+                bad(
+                    f"{BOOK_FILE}:{marks.get(place, 1)}",
+                    f"{name}: {detail['msg']}",
+                    repr(detail["input"])[:80],
+                    "correct it",
+                )
+            )
     return None
 
 
@@ -305,14 +328,20 @@ def _rules(text: _BookText, marks: Mapping[Place, int], findings: list[Finding])
     for position, rule in enumerate(text.rules):
         at = f"{BOOK_FILE}:{marks.get(('rules', position), 1)}"
         if rule.id in ids or rule.role in rules:
-            findings.append(bad(at, "one rule per id and per role", f"{rule.id} for {rule.role}", "remove or rename one of them"))
+            findings.append(
+                bad(at, "one rule per id and per role", f"{rule.id} for {rule.role}", "remove or rename one of them")
+            )
         ids.add(rule.id)
-        rules[rule.role] = Rule(rule.id, rule.role, rule.merge, _memo(rule.memo, at, findings), at, position, rule.title)
+        rules[rule.role] = Rule(
+            rule.id, rule.role, rule.merge, _memo(rule.memo, at, findings), at, position, rule.title
+        )
     for role in _ROLES:
         if role not in rules:
             findings.append(bad(BOOK_FILE, f"a rule for the role {role}", "none", "add it under rules"))
     for name in text.tables.keys() - ROW_TYPES.keys():
-        findings.append(bad(f"{BOOK_FILE}:{marks.get(('tables', name), 1)}", f"tables {', '.join(ROW_TYPES)}", name, "remove it"))
+        findings.append(
+            bad(f"{BOOK_FILE}:{marks.get(('tables', name), 1)}", f"tables {', '.join(ROW_TYPES)}", name, "remove it")
+        )
     return rules
 
 
@@ -334,7 +363,9 @@ def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | No
     parts = _FIELD.split(template)  # Text and field names take turns.
     for name in parts[1::2]:
         if name not in _MEMO_FIELDS:
-            findings.append(bad(at, f"memo fields {', '.join(_MEMO_FIELDS)}", f"{{{name}}}", "correct the name in the braces"))
+            findings.append(
+                bad(at, f"memo fields {', '.join(_MEMO_FIELDS)}", f"{{{name}}}", "correct the name in the braces")
+            )
             return None
     if len(parts) == 3 and not parts[0] and not parts[2]:
         return _MEMO_FIELDS[parts[1]]
@@ -347,13 +378,17 @@ def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | No
     return memo
 
 
-def _check_accounts(rows: Sequence[AccountRow | RoleRow], chart: Mapping[str, ChartRow], findings: list[Finding]) -> None:
+def _check_accounts(
+    rows: Sequence[AccountRow | RoleRow], chart: Mapping[str, ChartRow], findings: list[Finding]
+) -> None:
     for row in rows:
         if row.account in chart:
             continue
         if row.account == EXPENSE_ACCOUNT and isinstance(row, RoleRow) and row.role == "non_deductible_tax":
             continue
-        findings.append(bad(row.at, "an account of the chart", row.account, "add the account to the chart table, or correct it"))
+        findings.append(
+            bad(row.at, "an account of the chart", row.account, "add the account to the chart table, or correct it")
+        )
 
 
 T = TypeVar("T", bound=Row)

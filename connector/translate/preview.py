@@ -80,7 +80,9 @@ def preview(body: bytes, content_type: str | None, book: Book) -> Preview:
     except Refused as refused:
         return Preview(None, None, None, findings=refused.findings, book=book.fingerprint)
     if event.kind != "expense.report":
-        finding = Finding("MAP-212", "type", "an event of an expense report", event.type, "preview shows what becomes a voucher")
+        finding = Finding(
+            "MAP-212", "type", "an event of an expense report", event.type, "preview shows what becomes a voucher"
+        )
         return Preview(event, None, None, findings=(finding,), book=book.fingerprint)
     intent = _INTENTS[event.happening]
     decided = plan(
@@ -111,18 +113,30 @@ def _warnings(report: ExpenseReport) -> tuple[Warned, ...]:
                 f"借款 {advance.number}：按单据所填 {advance.amount:f} 冲销，未核对余额",
             )
         )  # fmt: skip
-    numbers: Sequence[str] = [line.invoice.number for line in report.lines if line.invoice is not None and line.invoice.number]
+    numbers: Sequence[str] = [
+        line.invoice.number for line in report.lines if line.invoice is not None and line.invoice.number
+    ]
     if numbers:
         found.append(
             Warned(
-                "invoice", "data.lines", f"{len(numbers)} invoices were not looked up for earlier claims", f"{len(numbers)} 张发票未做重复报销检查"
+                "invoice",
+                "data.lines",
+                f"{len(numbers)} invoices were not looked up for earlier claims",
+                f"{len(numbers)} 张发票未做重复报销检查",
             )
         )
     found.append(Warned("budget", "data.total", "the budget was not checked", "未检查预算"))
-    found.append(Warned("period", "data.posting_date", "whether the period is open was not checked", "未检查会计期间是否打开"))
+    found.append(
+        Warned("period", "data.posting_date", "whether the period is open was not checked", "未检查会计期间是否打开")
+    )
     if report.version > 1:
         found.append(
-            Warned("version", "data.version", "an earlier version may be posted; it would be reversed first", "较早版本可能已过账；若已过账将先红冲")
+            Warned(
+                "version",
+                "data.version",
+                "an earlier version may be posted; it would be reversed first",
+                "较早版本可能已过账；若已过账将先红冲",
+            )
         )
     return tuple(found)
 

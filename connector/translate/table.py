@@ -35,8 +35,14 @@ def render(shown: Preview, lang: Lang = "en") -> RenderableType:
     if shown.voucher is None:
         return _refusal(shown, words, lang)
     voucher = shown.voucher
-    head = Text(f"{voucher.company}  {voucher.document.number} V{voucher.document.version}  {voucher.memo or ''}\n", style="bold")
-    head.append(f"{words['reference']} {voucher.reference}   {words['date']} {voucher.date}   {voucher.currency}", style="not bold")
+    head = Text(
+        f"{voucher.company}  {voucher.document.number} V{voucher.document.version}  {voucher.memo or ''}\n",
+        style="bold",
+    )
+    head.append(
+        f"{words['reference']} {voucher.reference}   {words['date']} {voucher.date}   {voucher.currency}",
+        style="not bold",
+    )
     foot = Text(f"{words['book']} {shown.book[:12]}", style="dim")
     if shown.plan is not None:
         foot = Text(f"{words['plan']}: {shown.plan.reason}   ").append_text(foot)
@@ -47,8 +53,12 @@ def _lines(voucher: Voucher, trace: tuple[LineTrace, ...], words: Mapping[str, s
     table = Table(box=box.SIMPLE_HEAD, show_footer=True, pad_edge=False)
     table.add_column(words["account"], words["total"], overflow="fold")
     table.add_column(words["dimensions"], overflow="fold")
-    table.add_column(words["debit"], Amount(voucher.total_debit, voucher.currency).text(), justify="right", no_wrap=True)
-    table.add_column(words["credit"], Amount(voucher.total_credit, voucher.currency).text(), justify="right", no_wrap=True)
+    table.add_column(
+        words["debit"], Amount(voucher.total_debit, voucher.currency).text(), justify="right", no_wrap=True
+    )
+    table.add_column(
+        words["credit"], Amount(voucher.total_credit, voucher.currency).text(), justify="right", no_wrap=True
+    )
     table.add_column(words["why"], overflow="fold")
     for line, made in zip(voucher.lines, trace, strict=True):
         amount = Amount(line.amount, voucher.currency).text()
@@ -76,7 +86,10 @@ def _refusal(shown: Preview, words: Mapping[str, str], lang: Lang) -> Renderable
     for finding in shown.findings:
         entry = code(finding.code)
         line = Text(f"  {finding.code} ", style="bold").append(entry.title_zh if lang == "zh" else entry.title_en)
-        line.append(f"\n    {finding.path or '-'}: {words['expected']} {finding.expected}, {words['got']} {finding.got}", style="not bold")
+        line.append(
+            f"\n    {finding.path or '-'}: {words['expected']} {finding.expected}, {words['got']} {finding.got}",
+            style="not bold",
+        )
         line.append(f"\n    {words['fix']}: {entry.fix_zh if lang == 'zh' else finding.fix}", style="not bold")
         said.append(line)
     if shown.waits_for:

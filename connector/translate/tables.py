@@ -171,15 +171,28 @@ def read_table(name: str, content: bytes, row_type: type[RowT], findings: list[F
             if row is not None:
                 rows.append(row)
     except csv.Error as error:
-        findings.append(bad(f"{name}:{reader.line_num}", "CSV with commas and double quotes", str(error), "mend the quotes of this line"))
+        findings.append(
+            bad(
+                f"{name}:{reader.line_num}",
+                "CSV with commas and double quotes",
+                str(error),
+                "mend the quotes of this line",
+            )
+        )
     return rows
 
 
 def _header_is_right(at: str, header: Sequence[str], row_type: type[Row], findings: list[Finding]) -> bool:
     fields = {field: info for field, info in row_type.model_fields.items() if field != "at"}
     known = ", ".join(fields)
-    wrong = [bad(at, f"columns among {known}", repr(column), "correct or remove the column") for column in header if column not in fields]
-    wrong += [bad(at, "each column once", repr(column), "remove one") for column in {c for c in header if header.count(c) > 1}]
+    wrong = [
+        bad(at, f"columns among {known}", repr(column), "correct or remove the column")
+        for column in header
+        if column not in fields
+    ]
+    wrong += [
+        bad(at, "each column once", repr(column), "remove one") for column in {c for c in header if header.count(c) > 1}
+    ]
     wrong += [
         bad(at, f"a column {field!r}", "none", "add the column")
         for field, info in fields.items()
@@ -189,9 +202,18 @@ def _header_is_right(at: str, header: Sequence[str], row_type: type[Row], findin
     return not wrong
 
 
-def _row(at: str, header: Sequence[str], cells: Sequence[str], row_type: type[RowT], findings: list[Finding]) -> RowT | None:
+def _row(
+    at: str, header: Sequence[str], cells: Sequence[str], row_type: type[RowT], findings: list[Finding]
+) -> RowT | None:
     if len(cells) != len(header):
-        findings.append(bad(at, f"{len(header)} cells", str(len(cells)), "a comma is missing or too many; quote cells that hold commas"))
+        findings.append(
+            bad(
+                at,
+                f"{len(header)} cells",
+                str(len(cells)),
+                "a comma is missing or too many; quote cells that hold commas",
+            )
+        )
         return None
     if any(len(cell) > CELL_CHARACTERS_MAX for cell in cells):
         findings.append(bad(at, f"cells of at most {CELL_CHARACTERS_MAX} characters", "longer", "shorten the cell"))
@@ -203,7 +225,9 @@ def _row(at: str, header: Sequence[str], cells: Sequence[str], row_type: type[Ro
         findings.extend(from_pydantic(at, error))
         return None
     if row.valid_from > row.valid_to:
-        findings.append(bad(at, "valid_from on or before valid_to", f"{row.valid_from} after {row.valid_to}", "correct the days"))
+        findings.append(
+            bad(at, "valid_from on or before valid_to", f"{row.valid_from} after {row.valid_to}", "correct the days")
+        )
         return None
     return row
 
@@ -232,7 +256,12 @@ def overlaps(rows: Iterable[Row], findings: list[Finding]) -> None:
             if later.valid_from <= earlier.valid_to:
                 key = "/".join(later.key())
                 findings.append(
-                    bad(later.at, f"one row for {key} on a day", f"another at {earlier.at}", "remove one, or give it dates or a priority")
+                    bad(
+                        later.at,
+                        f"one row for {key} on a day",
+                        f"another at {earlier.at}",
+                        "remove one, or give it dates or a priority",
+                    )
                 )
 
 

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
 from connector.translate.tables import TaxRow
-from contracts.amount import quantum
+from contracts.amount import QUANTA
 from contracts.expense import Invoice, Line
 from contracts.findings import Finding
 from contracts.voucher import Role
@@ -15,11 +15,8 @@ _ZERO = Decimal(0)
 _ONE = Decimal(1)
 
 
-class Claimed(NamedTuple):
-    """How much of an invoice earlier lines of the same report have claimed, and how much of that counts for tax."""
-
-    amount: Decimal
-    counted: Decimal
+# How much of an invoice earlier lines of the same report have claimed, and how much of that counts for tax.
+Claimed = tuple[Decimal, Decimal]
 
 
 class Deduction(NamedTuple):
@@ -41,23 +38,27 @@ def deduct(
     """
     total = amount if invoice.total is None else abs(invoice.total)
     before = _ZERO
-    if invoice.number is None:
-        sum_claimed = amount
-    else:
+    sum_claimed = amount
+    if invoice.number is not None:
         key = invoice.number if invoice.code is None else f"{invoice.code}/{invoice.number}"
         known = claimed.get(key)
-        sum_claimed = amount
-        if known is not None:
-            sum_claimed += known.amount
-            before = known.counted
-        claimed[key] = Claimed(sum_claimed, before + counted)
+        if known is None:
+            claimed[key] = (amount, counted)
+        else:
+            sum_claimed, before = amount + known[0], known[1]
+            claimed[key] = (sum_claimed, before + counted)
     if sum_claimed > total:
         return Finding(
-            "MAP-207", "amount", f"at most the invoice's total, {total:f}", f"{sum_claimed:f}", "correct the amount; an invoice is claimed once"
+            "MAP-207",
+            "amount",
+            f"at most the invoice's total, {total:f}",
+            f"{sum_claimed:f}",
+            "correct the amount; an invoice is claimed once",
         )
-    if row.method == "none":
+    method = row.method
+    if method == "none":
         return None
-    tax = _tax(invoice, row, total, quantum(line.currency) or _ONE)
+    tax = _tax(invoice, row, total, QUANTA[line.currency])
     if isinstance(tax, Finding):
         return tax
     if before or counted != total:
@@ -77,17 +78,41 @@ def _tax(invoice: Invoice, row: TaxRow, total: Decimal, unit: Decimal) -> Decima
         red = row.method == "transfer_out"
         tax = abs(stated) if red else stated
         if not _ZERO <= tax < total:
-            return Finding("MAP-206", "invoice.tax", f"from 0 to below the total {total:f}", f"{stated:f}", "copy the tax from the invoice")
+            return Finding(
+                "MAP-206",
+                "invoice.tax",
+                f"from 0 to below the total {total:f}",
+                f"{stated:f}",
+                "copy the tax from the invoice",
+            )
         return tax if tax.same_quantum(unit) else tax.quantize(unit)
     if row.rate is None:
-        return Finding("MAP-206", "invoice.tax", f"the tax stated on the {invoice.kind} invoice", "nothing", "copy the tax from the invoice")
+        return Finding(
+            "MAP-206",
+            "invoice.tax",
+            f"the tax stated on the {invoice.kind} invoice",
+            "nothing",
+            "copy the tax from the invoice",
+        )
     inside = total
     if row.method == "fare_and_fuel":
         if invoice.fare is None:
-            return Finding("MAP-206", "invoice.fare", "the fare of the air ticket", "nothing", "copy fare, fuel and airport fee from the ticket")
+            return Finding(
+                "MAP-206",
+                "invoice.fare",
+                "the fare of the air ticket",
+                "nothing",
+                "copy fare, fuel and airport fee from the ticket",
+            )
         inside = invoice.fare + (invoice.fuel or _ZERO)
         if not _ZERO <= inside <= total:
-            return Finding("MAP-206", "invoice.fare", f"fare plus fuel of at most the total {total:f}", f"{inside:f}", "copy them from the ticket")
+            return Finding(
+                "MAP-206",
+                "invoice.fare",
+                f"fare plus fuel of at most the total {total:f}",
+                f"{inside:f}",
+                "copy them from the ticket",
+            )
     return (inside * row.rate / (_ONE + row.rate)).quantize(unit, ROUND_HALF_UP)
 
 

@@ -107,7 +107,13 @@ def _inputs(part: Part, report: ExpenseReport) -> dict[str, str]:
             for name in ("kind", "number", "date", "total", "net", "tax", "fare", "fuel", "airport_fee", "certified"):
                 value = getattr(line.invoice, name)
                 if value is not None:
-                    found[f"invoice.{name}"] = f"{value:f}" if isinstance(value, Decimal) else str(value).lower() if value in (True, False) else str(value)
+                    found[f"invoice.{name}"] = (
+                        f"{value:f}"
+                        if isinstance(value, Decimal)
+                        else str(value).lower()
+                        if value in (True, False)
+                        else str(value)
+                    )
     if part.deduction is not None:
         found["tax"] = f"{part.deduction.tax:f}"
     if part.share is not None:
@@ -125,7 +131,10 @@ def _sentence(part: Part, report: ExpenseReport) -> tuple[str, str]:
     line = part.line
     if line is None:
         return _of_the_report(part, report)
-    gross, gross_zh = f"line {line.line}: {line.amount:f} {line.currency}", f"第 {line.line} 行：{line.amount:f} {line.currency}"
+    gross, gross_zh = (
+        f"line {line.line}: {line.amount:f} {line.currency}",
+        f"第 {line.line} 行：{line.amount:f} {line.currency}",
+    )
     if line.rate is not None and line.currency != report.currency:
         gross, gross_zh = f"{gross} at {line.rate.value:f}", f"{gross_zh}，汇率 {line.rate.value:f}"
     match part.rule.role:
@@ -133,7 +142,10 @@ def _sentence(part: Part, report: ExpenseReport) -> tuple[str, str]:
             less, less_zh = _less(line, part.deduction)
             share = "" if part.share is None else f", share {part.share:f}"
             share_zh = "" if part.share is None else f"，分摊比例 {part.share:f}"
-            return f"{gross}{less}{share}; {line.category} -> {part.hit.account}", f"{gross_zh}{less_zh}{share_zh}；{line.category} → {part.hit.account}"
+            return (
+                f"{gross}{less}{share}; {line.category} -> {part.hit.account}",
+                f"{gross_zh}{less_zh}{share_zh}；{line.category} → {part.hit.account}",
+            )
         case "employee_receivable":
             return f"{gross}, of it personal {line.personal or 0:f}", f"{gross_zh}，其中个人消费 {line.personal or 0:f}"
         case _:
@@ -162,12 +174,18 @@ def _taken(line: Line, deduction: Deduction | None) -> tuple[str, str]:
     waits = deduction.role == "pending_tax"
     stated = invoice.tax is not None or invoice.net is not None
     if stated:
-        en, zh = f"tax {deduction.tax:f} as stated on the {invoice.kind} invoice", f"{invoice.kind} 发票注明税额 {deduction.tax:f}"
+        en, zh = (
+            f"tax {deduction.tax:f} as stated on the {invoice.kind} invoice",
+            f"{invoice.kind} 发票注明税额 {deduction.tax:f}",
+        )
     elif row.method == "fare_and_fuel":
         en = f"tax {deduction.tax:f} inside fare and fuel at {row.rate:f}, without the airport fee"
         zh = f"票价与燃油费内含税额 {deduction.tax:f}（税率 {row.rate:f}，不含机建费）"
     else:
-        en, zh = f"tax {deduction.tax:f} inside the ticket at {row.rate:f}", f"票面内含税额 {deduction.tax:f}（税率 {row.rate:f}）"
+        en, zh = (
+            f"tax {deduction.tax:f} inside the ticket at {row.rate:f}",
+            f"票面内含税额 {deduction.tax:f}（税率 {row.rate:f}）",
+        )
     if waits:
         en, zh = f"{en}, not certified yet", f"{zh}，尚未勾选认证"
     return f"{en}{partly}", f"{zh}{partly_zh}"
@@ -183,7 +201,10 @@ def _of_the_report(part: Part, report: ExpenseReport) -> tuple[str, str]:
                 return "what the employee spent, less the advances", "员工垫付金额减去冲销的借款"
             return "what the employee spent", "员工垫付金额"
         case "employee_receivable":
-            return "the advances are more than the employee spent; the rest is to be returned", "借款大于员工垫付金额，差额应退回"
+            return (
+                "the advances are more than the employee spent; the rest is to be returned",
+                "借款大于员工垫付金额，差额应退回",
+            )
         case "rounding":
             return "the total differs from the sum of the converted lines", "总额与外币行折算合计之差"
         case _:

@@ -18,7 +18,6 @@ from contracts.findings import Finding, limited
 from contracts.voucher import LINES_MAX, DocumentRef, Role, Side, Voucher, VoucherLine
 
 DOCUMENT_TYPE = "expense.report"
-RESIDUE_UNITS_PER_LINE = 1  # Converting may leave a cent per line between the total and the lines; more is a mistake.
 _ZERO = Decimal(0)
 _NO_OFFSET = timedelta(0)
 _NO_DIMENSIONS: Mapping[str, str] = {}
@@ -94,12 +93,18 @@ def compile_report(
     if not draft.findings:
         draft.settle()
     if draft.findings:
-        return Refusal(tuple(limited(draft.findings)), tuple(dict.fromkeys(draft.waits_for)))
+        return Refusal(tuple(limited(list(dict.fromkeys(draft.findings)))), tuple(dict.fromkeys(draft.waits_for)))
     return draft.voucher(reference_max)
 
 
 def _unknown_company(report: ExpenseReport) -> Refusal:
-    finding = Finding("MAP-213", "data.company", "a company of the mapping book", report.company, "add it to the companies table, then replay")
+    finding = Finding(
+        "MAP-213",
+        "data.company",
+        "a company of the mapping book",
+        report.company,
+        "add it to the companies table, then replay",
+    )
     return Refusal((finding,), (f"company:{report.company}",))
 
 
@@ -125,7 +130,7 @@ class _Draft:
         self._lines: dict[int, list[VoucherLine]] = {}
         # rule position, side, account and dimensions -> the sum, and what the line is made of.
         self._merged: dict[tuple[object, ...], tuple[Decimal, Rule, Side, AccountHit, Mapping[str, str]]] = {}
-        self._dimensions: dict[tuple[AccountHit, str, str | None, str | None], Mapping[str, str]] = {}
+        self._dimensions: dict[tuple[int, str, str | None, str | None], Mapping[str, str]] = {}
         self._owed: dict[str, Decimal] = {}
         self._booked = _ZERO
         self._claimed: dict[str, Claimed] = {}
@@ -139,8 +144,16 @@ class _Draft:
             if not amount and not red:
                 return
             if (amount < _ZERO) is not red:
-                expected = "an amount below zero" if red else "an amount above zero, or a seller's red invoice (red_special)"
-                self._wrong("MAP-208", f"lines[{index}].amount", expected, f"{amount:f}", "claim a refund with the red invoice behind it")
+                expected = (
+                    "an amount below zero" if red else "an amount above zero, or a seller's red invoice (red_special)"
+                )
+                self._wrong(
+                    "MAP-208",
+                    f"lines[{index}].amount",
+                    expected,
+                    f"{amount:f}",
+                    "claim a refund with the red invoice behind it",
+                )
                 return
             amount = -amount
         deduction = None
@@ -169,10 +182,17 @@ class _Draft:
         self._owed[line.paid_by] = self._owed.get(line.paid_by, _ZERO) + booked
 
     def _write(
-        self, index: int, line: Line, booked: Decimal, personal: Decimal, rate: Decimal | None, deduction: Deduction | None, side: Side
+        self,
+        index: int,
+        line: Line,
+        booked: Decimal,
+        personal: Decimal,
+        rate: Decimal | None,
+        deduction: Deduction | None,
+        side: Side,
     ) -> None:
         """The lines of one expense: cost (shared out where it is allocated), tax, personal part. They add to `booked`."""
-        cost = booked
+        cost = booked  # Without a rate, the line's amounts are in the voucher's currency already.
         foreign = None if rate is None else abs(line.amount) - personal
         if personal:
             owed = self._base(personal, rate)
@@ -180,8 +200,9 @@ class _Draft:
             if owed:
                 self._post_role("employee_receivable", "debit", owed, line, index)
         if deduction is not None:
-            tax = self._base(deduction.tax, rate)
-            stays = _ZERO if not deduction.non_deductible else self._base(deduction.non_deductible, rate)
+            tax, stays = deduction.tax, deduction.non_deductible
+            if rate is not None:
+                tax, stays = self._base(tax, rate), self._base(stays, rate)
             cost -= tax
             if foreign is not None:
                 foreign -= deduction.tax
@@ -193,7 +214,9 @@ class _Draft:
             self._share_out(index, line, cost, foreign, rate, deduction, side)
         elif cost:
             department = line.department or self._report.employee.department
-            self._post_cost(index, line, cost, foreign, rate, deduction, side, department, line.project, line.cost_centre, None)
+            self._post_cost(
+                index, line, cost, foreign, rate, deduction, side, department, line.project, line.cost_centre, None
+            )
 
     def _base(self, amount: Decimal, rate: Decimal | None) -> Decimal:
         """An amount of the line's currency in the voucher's."""
@@ -202,7 +225,14 @@ class _Draft:
         return (amount * rate).quantize(self._unit, ROUND_HALF_UP)
 
     def _share_out(
-        self, index: int, line: Line, cost: Decimal, foreign: Decimal | None, rate: Decimal | None, deduction: Deduction | None, side: Side
+        self,
+        index: int,
+        line: Line,
+        cost: Decimal,
+        foreign: Decimal | None,
+        rate: Decimal | None,
+        deduction: Deduction | None,
+        side: Side,
     ) -> None:
         assert line.allocations is not None
         shares = [part.share for part in line.allocations]
@@ -224,25 +254,22 @@ class _Draft:
         self, index: int, line: Line, amount: Decimal, foreign: Decimal | None, rate: Decimal | None, deduction: Deduction | None,
         side: Side, department: str, project: str | None, cost_centre: str | None, share: Decimal | None,
     ) -> None:  # fmt: skip
-        hit = self._cost_account(index, line, department)
-        if hit is None:
-            return
-        key = (hit, department, project, cost_centre)
-        dimensions = self._dimensions.get(key)
-        if dimensions is None:
-            dimensions = self._dimensions[key] = self._fill(hit, f"lines[{index}]", department, project, cost_centre)
-        self._post(self._rules["expense"], side, amount, hit, dimensions, line, None, deduction, share, foreign, rate)
-
-    def _cost_account(self, index: int, line: Line, department: str) -> AccountHit | None:
         hit = self._view.account(line.category, department, self.day)
         if hit is None:
-            key = f"{line.category}/{department}"
-            self._wrong(
-                "MAP-201", f"lines[{index}].category", f"an account for {key} in {self._report.company} on {self.day}", line.category,
-                "add a row to the accounts table, then replay",
-            )  # fmt: skip
-            self.waits_for.append(f"account:{key}")
-        return hit
+            self._no_account(index, line, department)
+            return
+        dimensions = self._dimensions.get((hit.shape, department, project, cost_centre))
+        if dimensions is None:
+            dimensions = self._fill(hit, index, department, project, cost_centre)
+        self._post(self._rules["expense"], side, amount, hit, dimensions, line, None, deduction, share, foreign, rate)
+
+    def _no_account(self, index: int, line: Line, department: str) -> None:
+        key = f"{line.category}/{department}"
+        self._wrong(
+            "MAP-201", f"lines[{index}].category", f"an account for {key} in {self._report.company} on {self.day}", line.category,
+            "add a row to the accounts table, then replay",
+        )  # fmt: skip
+        self.waits_for.append(f"account:{key}")
 
     def _post_role(
         self, role: Role, side: Side, amount: Decimal, line: Line | None = None, index: int | None = None,
@@ -250,30 +277,40 @@ class _Draft:
     ) -> None:  # fmt: skip
         """A line on the account of a role. Its dimensions come from the report, and from the line where there is one."""
         hit = self._view.role(role, self.day)
-        department = self._report.employee.department if line is None else line.department or self._report.employee.department
+        department = (
+            self._report.employee.department if line is None else line.department or self._report.employee.department
+        )
         if hit is not None and hit.account == EXPENSE_ACCOUNT:
             assert line is not None, "only taxes may use the account of their expense"
             assert index is not None
-            hit = self._cost_account(index, line, department)
+            hit = self._view.account(line.category, department, self.day)
             if hit is None:
+                self._no_account(index, line, department)
                 return
         if hit is None:
             key = f"{role}/{self._report.company}"
-            self._wrong("MAP-204", "", f"an account for {key} on {self.day}", "none", "add a row to the roles table, then replay")
+            self._wrong(
+                "MAP-204",
+                "",
+                f"an account for {key} on {self.day}",
+                "none",
+                "add a row to the roles table, then replay",
+            )
             self.waits_for.append(f"role:{key}")
             return
         dimensions = _NO_DIMENSIONS
         if hit.dimensions:
-            path = "employee" if index is None else f"lines[{index}]"
             project, cost_centre = (None, None) if line is None else (line.project, line.cost_centre)
-            dimensions = self._fill(hit, path, department, project, cost_centre)
+            known = self._dimensions.get((hit.shape, department, project, cost_centre))
+            dimensions = known or self._fill(hit, index, department, project, cost_centre)
         self._post(self._rules[role], side, amount, hit, dimensions, line, advance, deduction, None, None, None)
 
     def _fill(
-        self, hit: AccountHit, path: str, department: str, project: str | None, cost_centre: str | None
+        self, hit: AccountHit, index: int | None, department: str, project: str | None, cost_centre: str | None
     ) -> Mapping[str, str]:
         """The dimensions the account wants, from this line; a finding where one it requires is missing."""
         filled: dict[str, str] = {}
+        whole = True
         for name, required in hit.dimensions:
             value: str | None
             if name == "department":
@@ -287,12 +324,22 @@ class _Draft:
             else:
                 payee = self._report.payee
                 value = payee.id if payee is not None and payee.type == "supplier" else None
-                path = "payee"
             if value is not None:
                 filled[name] = value
             elif required:
-                at = path if path == "payee" else f"{path}.{name}"
-                self._wrong("MAP-209", at, f"a {name}: account {hit.account} requires it", "nothing", "fill it in, or let the chart not require it")
+                whole = False
+                at = (
+                    "payee" if name == "supplier" else f"employee.{name}" if index is None else f"lines[{index}].{name}"
+                )
+                self._wrong(
+                    "MAP-209",
+                    at,
+                    f"a {name}: account {hit.account} requires it",
+                    "nothing",
+                    "fill it in, or let the chart not require it",
+                )
+        if whole:
+            self._dimensions[hit.shape, department, project, cost_centre] = filled
         return filled
 
     def _post(
@@ -341,14 +388,16 @@ class _Draft:
                     self._post_role(role, "credit" if amount > _ZERO else "debit", abs(amount))
 
     def _round(self, residue: Decimal) -> None:
-        """What converting line by line leaves between the lines and the total goes to its own line, up to a cap."""
+        """What converting line by line leaves between the lines and the total (a cent per converted line at most) goes to a
+        line of its own."""
         converted = [line for line in self._report.lines if line.currency != self._report.currency]
-        cap = self._unit * RESIDUE_UNITS_PER_LINE * len(converted)
-        if abs(residue) > cap:
-            self._wrong("MAP-211", "total", f"the sum of the lines {self._booked:f}, give or take {cap:f}", f"{self._report.total:f}", "correct the total")
-            return
+        assert abs(residue) <= self._unit * len(converted), (
+            "a report that does not re-add within the cap cannot be built"
+        )
         self._post_role("rounding", "debit" if residue > _ZERO else "credit", abs(residue))
-        payer = max(converted, key=lambda line: line.amount * (line.rate.value if line.rate is not None else _ZERO)).paid_by
+        payer = max(
+            converted, key=lambda line: line.amount * (line.rate.value if line.rate is not None else _ZERO)
+        ).paid_by
         self._owed[payer] = self._owed.get(payer, _ZERO) + residue
 
     def voucher(self, reference_max: int) -> Voucher | Refusal:
@@ -362,7 +411,17 @@ class _Draft:
             lines += self._lines[position]
         if not 2 <= len(lines) <= LINES_MAX:
             got = "nothing to book" if not lines else f"{len(lines)} lines"
-            return Refusal((Finding("MAP-212", "data.lines", f"2 to {LINES_MAX} voucher lines", got, "withdraw the report, or split it"),))
+            return Refusal(
+                (
+                    Finding(
+                        "MAP-212",
+                        "data.lines",
+                        f"2 to {LINES_MAX} voucher lines",
+                        got,
+                        "withdraw the report, or split it",
+                    ),
+                )
+            )
         debit = credit = _ZERO
         for line in lines:
             if line.side == "debit":
@@ -372,16 +431,29 @@ class _Draft:
         reference = make_reference(report.company, report.number, report.version, "post", reference_max)
         document = DocumentRef(DOCUMENT_TYPE, report.number, report.version)
         return Voucher(
-            report.company, reference, document, "post", self.day, report.currency, tuple(lines), debit, credit, report.title or None
+            report.company,
+            reference,
+            document,
+            "post",
+            self.day,
+            report.currency,
+            tuple(lines),
+            debit,
+            credit,
+            report.title or None,
         )
 
     def _no_tax_rule(self, index: int, line: Line, kind: str) -> None:
         key = f"{kind}/{line.category}"
         on = line.invoice.date if line.invoice is not None and line.invoice.date is not None else line.date
-        self._wrong("MAP-205", f"lines[{index}].invoice.kind", f"a tax rule for {key} on {on}", kind, "add a row to the tax table, then replay")
+        self._wrong(
+            "MAP-205",
+            f"lines[{index}].invoice.kind",
+            f"a tax rule for {key} on {on}",
+            kind,
+            "add a row to the tax table, then replay",
+        )
         self.waits_for.append(f"tax:{key}")
 
     def _wrong(self, code: str, path: str, expected: str, got: str, fix: str) -> None:
         self.findings.append(Finding(code, f"data.{path}" if path else "data", expected, got, fix))
-
-

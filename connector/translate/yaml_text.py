@@ -30,7 +30,11 @@ def read_yaml(name: str, content: bytes, findings: list[Finding]) -> tuple[Any, 
         findings.append(bad(name, "UTF-8 text", f"a byte at {error.start} that is not", "save the file as UTF-8"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        findings.append(bad(f"{name}:{mark.line + 1 if mark else 1}", "YAML", error.problem or "something else", "correct this line"))
+        findings.append(
+            bad(
+                f"{name}:{mark.line + 1 if mark else 1}", "YAML", error.problem or "something else", "correct this line"
+            )
+        )
     except yaml.YAMLError as error:
         findings.append(bad(name, "YAML", str(error), "correct the file"))
     return None

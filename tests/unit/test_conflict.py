@@ -43,7 +43,13 @@ TABLE: list[tuple[Side | None, str | None, str | None, str | None, str | None, S
 
 @pytest.mark.parametrize(("owner", "base", "oa", "erp", "value", "system", "rule"), TABLE)
 def test_each_field_has_its_winner(
-    owner: Side | None, base: str | None, oa: str | None, erp: str | None, value: str | None, system: Side | None, rule: str
+    owner: Side | None,
+    base: str | None,
+    oa: str | None,
+    erp: str | None,
+    value: str | None,
+    system: Side | None,
+    rule: str,
 ) -> None:
     owners: dict[str, Side] = {} if owner is None else {"name": owner}
 
@@ -61,7 +67,12 @@ def stated(value: str | None) -> dict[str, Any]:
 def test_each_field_of_a_record_goes_by_its_own_owner() -> None:
     base = {"name": "Zhang", "department": "D01", "bank_account": "1"}
 
-    resolution = resolve(EMPLOYEE, base, {**base, "department": "D02", "bank_account": "2"}, {**base, "department": "D03", "bank_account": "3"})
+    resolution = resolve(
+        EMPLOYEE,
+        base,
+        {**base, "department": "D02", "bank_account": "2"},
+        {**base, "department": "D03", "bank_account": "3"},
+    )
 
     assert resolution.values == {"name": "Zhang", "department": "D02", "bank_account": "3"}
     assert not resolution.parked
@@ -88,7 +99,9 @@ DELETIONS: list[tuple[dict[str, Side], State, State, Any, str]] = [
 
 
 @pytest.mark.parametrize(("owners", "oa", "erp", "values", "rule"), DELETIONS)
-def test_a_deletion_is_decided_by_the_records_owner(owners: dict[str, Side], oa: State, erp: State, values: Any, rule: str) -> None:
+def test_a_deletion_is_decided_by_the_records_owner(
+    owners: dict[str, Side], oa: State, erp: State, values: Any, rule: str
+) -> None:
     resolution = resolve(owners, RECORD, oa, erp)
 
     assert resolution.values == values
@@ -102,19 +115,27 @@ def test_a_deletion_against_a_change_is_parked_with_both() -> None:
     assert resolution.parked == (Parked("*", RECORD, DELETED, OTHER),)
 
 
-@pytest.mark.parametrize(("known", "arriving", "expected"), [(None, 1, True), (1, 2, True), (2, 2, False), (3, 2, False)])
+@pytest.mark.parametrize(
+    ("known", "arriving", "expected"), [(None, 1, True), (1, 2, True), (2, 2, False), (3, 2, False)]
+)
 def test_only_a_higher_version_counts(known: int | None, arriving: int, expected: bool) -> None:
     assert counts(known, arriving) is expected
 
 
-fields = st.dictionaries(st.sampled_from(["name", "department", "email", "bank_account"]), st.sampled_from(["A", "B", "C"]), max_size=4)
+fields = st.dictionaries(
+    st.sampled_from(["name", "department", "email", "bank_account"]), st.sampled_from(["A", "B", "C"]), max_size=4
+)
 states = st.one_of(st.none(), st.just(DELETED), fields)
-owner_maps = st.dictionaries(st.sampled_from(["*", "name", "department", "bank_account"]), st.sampled_from(["oa", "erp"]))
+owner_maps = st.dictionaries(
+    st.sampled_from(["*", "name", "department", "bank_account"]), st.sampled_from(["oa", "erp"])
+)
 OPPOSITE: dict[Any, Any] = {"oa": "erp", "erp": "oa", None: None}
 
 
 @given(owner_maps, fields, states, states)
-def test_swapping_the_sides_swaps_only_the_names(owners: dict[str, Side], base: dict[str, str], oa: State, erp: State) -> None:
+def test_swapping_the_sides_swaps_only_the_names(
+    owners: dict[str, Side], base: dict[str, str], oa: State, erp: State
+) -> None:
     one = resolve(owners, base, oa, erp)
     two = resolve({name: OPPOSITE[side] for name, side in owners.items()}, base, erp, oa)
 
@@ -124,7 +145,9 @@ def test_swapping_the_sides_swaps_only_the_names(owners: dict[str, Side], base: 
 
 
 @given(owner_maps, fields, states, states)
-def test_resolving_the_answer_again_changes_nothing(owners: dict[str, Side], base: dict[str, str], oa: State, erp: State) -> None:
+def test_resolving_the_answer_again_changes_nothing(
+    owners: dict[str, Side], base: dict[str, str], oa: State, erp: State
+) -> None:
     first = resolve(owners, base, oa, erp)
     agreed: Any = {} if first.values is DELETED else first.values
 

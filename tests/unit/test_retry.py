@@ -87,7 +87,13 @@ def test_no_try_begins_after_the_total_time(clock: Clock) -> None:
         raise Unavailable("slow")
 
     with pytest.raises(Unavailable):
-        call(slow, on=Unavailable, retry=Retry(call_attempts=5, call_wait_s=2, call_total_s=5), sleep=clock.sleep, clock=clock)
+        call(
+            slow,
+            on=Unavailable,
+            retry=Retry(call_attempts=5, call_wait_s=2, call_total_s=5),
+            sleep=clock.sleep,
+            clock=clock,
+        )
     assert clock.now < 1000 + 2 * 4 + 5
 
 

@@ -150,7 +150,12 @@ def outcome(case: Case, book: Book) -> list[str]:
         return said + [f"waits {key}" for key in answer.waits_for]
     said = []
     for line in answer.lines:
-        words = ["Dr" if line.side == "debit" else "Cr", line.account, *line.dimensions.values(), Amount(line.amount, answer.currency).text()]
+        words = [
+            "Dr" if line.side == "debit" else "Cr",
+            line.account,
+            *line.dimensions.values(),
+            Amount(line.amount, answer.currency).text(),
+        ]
         if line.amount_in_currency is not None and line.currency is not None and line.rate is not None:
             words += ["=", Amount(line.amount_in_currency, line.currency).text(), line.currency, "@", f"{line.rate:f}"]
         said.append(" ".join(words))

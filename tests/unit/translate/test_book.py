@@ -12,11 +12,29 @@ import pytest
 from connector.translate import Book, BookRefused, load_book
 from connector.translate.book import STARTER
 
-CATEGORIES = """
-    travel.hotel travel.rail travel.air travel.coach travel.taxi travel.toll travel.meal travel.per_diem entertainment.meal
-    entertainment.gift office.supplies office.postage office.printing communication.phone vehicle.fuel vehicle.parking
-    training.course meeting.venue welfare.meal freight.express service.consulting
-""".split()
+CATEGORIES = [
+    "travel.hotel",
+    "travel.rail",
+    "travel.air",
+    "travel.coach",
+    "travel.taxi",
+    "travel.toll",
+    "travel.meal",
+    "travel.per_diem",
+    "entertainment.meal",
+    "entertainment.gift",
+    "office.supplies",
+    "office.postage",
+    "office.printing",
+    "communication.phone",
+    "vehicle.fuel",
+    "vehicle.parking",
+    "training.course",
+    "meeting.venue",
+    "welfare.meal",
+    "freight.express",
+    "service.consulting",
+]
 DAY = date(2025, 4, 3)
 
 Change = Callable[[str, str, str], None]
@@ -77,7 +95,11 @@ def test_an_account_with_a_leading_zero_stays_text(folder: Path, change: Change)
 
 
 def test_an_exact_row_wins_over_a_star_and_a_priority_over_both(folder: Path, change: Change) -> None:
-    change("accounts.csv", "travel.taxi,*,*,660201,,,", "travel.taxi,*,*,660201,,,\ntravel.taxi,D07,*,660204,,,\ntravel.taxi,*,C02,660208,5,,")
+    change(
+        "accounts.csv",
+        "travel.taxi,*,*,660201,,,",
+        "travel.taxi,*,*,660201,,,\ntravel.taxi,D07,*,660204,,,\ntravel.taxi,*,C02,660208,5,,",
+    )
     book = load_book(folder)
 
     assert account(book, "travel.taxi") == "660201"
@@ -86,7 +108,11 @@ def test_an_exact_row_wins_over_a_star_and_a_priority_over_both(folder: Path, ch
 
 
 def test_a_row_counts_only_on_its_days(folder: Path, change: Change) -> None:
-    change("accounts.csv", "travel.taxi,*,*,660201,,,", "travel.taxi,*,*,660201,,,2025-03-31\ntravel.taxi,*,*,660204,,2025-04-02,")
+    change(
+        "accounts.csv",
+        "travel.taxi,*,*,660201,,,",
+        "travel.taxi,*,*,660201,,,2025-03-31\ntravel.taxi,*,*,660204,,2025-04-02,",
+    )
     book = load_book(folder)
 
     assert account(book, "travel.taxi", on=date(2025, 3, 31)) == "660201"
@@ -114,7 +140,13 @@ def test_the_fingerprint_changes_with_every_file_and_only_then(folder: Path, cha
 @pytest.mark.parametrize(
     ("name", "old", "new", "at", "said"),
     [
-        ("accounts.csv", "travel.rail,*,*,660201", "travel.rail,*,*,999999", "accounts.csv:3", "an account of the chart"),
+        (
+            "accounts.csv",
+            "travel.rail,*,*,660201",
+            "travel.rail,*,*,999999",
+            "accounts.csv:3",
+            "an account of the chart",
+        ),
         ("accounts.csv", "travel.rail,*,*,660201,,,", "travel.rail,*,*,660201", "accounts.csv:3", "7 cells / 4"),
         ("accounts.csv", "travel.rail", "travel.hotel", "accounts.csv:3", "another at accounts.csv:2"),
         ("accounts.csv", "category,", "kategory,", "accounts.csv:1", "kategory"),
@@ -164,7 +196,9 @@ def test_a_folder_that_is_no_book_is_refused(tmp_path: Path) -> None:
     assert findings(tmp_path) == [("book.yaml", f"a readable file in {tmp_path.name} / No such file or directory")]
 
 
-@pytest.mark.parametrize("text", ["a: &x [1]\nb: *x\n", "[" * 5000, "name: \x00", "- 1", "", "a: 1\na: 2\n", "!!python/object:os.system {}"])
+@pytest.mark.parametrize(
+    "text", ["a: &x [1]\nb: *x\n", "[" * 5000, "name: \x00", "- 1", "", "a: 1\na: 2\n", "!!python/object:os.system {}"]
+)
 def test_yaml_tricks_are_refused(folder: Path, text: str) -> None:
     (folder / "book.yaml").write_text(text, "utf-8")
 

@@ -50,7 +50,11 @@ def invoices(draw: st.DrawFn, amount: Decimal) -> Invoice:
 def lines(draw: st.DrawFn, number: int) -> Line:
     amount = draw(cents(1, 10**8))
     foreign = draw(st.integers(0, 4)) == 0
-    rate = Rate(value=draw(st.integers(1, 10**7)) / Decimal(10**4), date=date(2025, 3, 27), source="PBOC") if foreign else None
+    rate = (
+        Rate(value=draw(st.integers(1, 10**7)) / Decimal(10**4), date=date(2025, 3, 27), source="PBOC")
+        if foreign
+        else None
+    )
     parts = draw(st.none() | shares())
     return Line(
         line=number,
@@ -62,7 +66,9 @@ def lines(draw: st.DrawFn, number: int) -> Line:
         paid_by=draw(st.sampled_from(["employee", "company_card", "supplier"])),
         rate=rate,
         department=draw(st.none() | st.just("D02")),
-        allocations=None if parts is None else tuple(Allocation(share=s, department=f"D{i}") for i, s in enumerate(parts)),
+        allocations=None
+        if parts is None
+        else tuple(Allocation(share=s, department=f"D{i}") for i, s in enumerate(parts)),
         personal=draw(st.none() | st.integers(0, 100).map(lambda percent: (amount * percent / 100).quantize(CENT))),
         invoice=draw(st.none() | invoices(amount)),
     )
@@ -104,7 +110,12 @@ def test_every_report_the_book_knows_balances_and_re_adds_to_its_total(report: E
 
 
 def _costs(sums: dict[tuple[str, str], Decimal]) -> Decimal:
-    return sums["expense", "debit"] + sums["input_tax", "debit"] + sums["pending_tax", "debit"] + sums["non_deductible_tax", "debit"]
+    return (
+        sums["expense", "debit"]
+        + sums["input_tax", "debit"]
+        + sums["pending_tax", "debit"]
+        + sums["non_deductible_tax", "debit"]
+    )
 
 
 def _rounding(sums: dict[tuple[str, str], Decimal]) -> Decimal:

@@ -12,9 +12,12 @@ from connector.translate import make_reference
 
 companies = st.one_of(st.sampled_from(["C01", "c01", "C-1", "C", "1"]), st.from_regex(r"\A[A-Za-z0-9_-]{1,32}\Z"))
 numbers = st.one_of(
-    st.sampled_from(["1", "1-V1", "V1", "1-2", "1-V1-R", "EXP2025-0017", "exp2025-0017", "报销1", "费用1"]), st.text("A-V1xR2报", min_size=1, max_size=64)
+    st.sampled_from(["1", "1-V1", "V1", "1-2", "1-V1-R", "EXP2025-0017", "exp2025-0017", "报销1", "费用1"]),
+    st.text("A-V1xR2报", min_size=1, max_size=64),
 )
-keys = st.tuples(companies, numbers, st.one_of(st.integers(1, 20), st.integers(1, 2**53 - 1)), st.sampled_from(["post", "reverse"]))
+keys = st.tuples(
+    companies, numbers, st.one_of(st.integers(1, 20), st.integers(1, 2**53 - 1)), st.sampled_from(["post", "reverse"])
+)
 
 
 def test_a_plain_number_stays_readable() -> None:
@@ -41,7 +44,9 @@ def test_a_reference_shorter_than_the_hash_is_refused() -> None:
 
 @settings(max_examples=2000, deadline=None)
 @given(st.lists(keys, min_size=2, max_size=12, unique=True), st.integers(20, 64))
-def test_different_documents_never_share_a_reference(different: list[tuple[str, str, int, str]], max_length: int) -> None:
+def test_different_documents_never_share_a_reference(
+    different: list[tuple[str, str, int, str]], max_length: int
+) -> None:
     references = [make_reference(c, n, v, p, max_length) for c, n, v, p in different]  # type: ignore[arg-type]
 
     assert len(set(references)) == len(different)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from decimal import Decimal
 from io import StringIO
@@ -13,12 +14,13 @@ import pytest
 from rich.console import Console
 
 import contracts
+from connector import translate
 from connector.translate import Book, Refusal, load_book, to_voucher
 from connector.translate.book import STARTER
 from connector.translate.preview import Preview, preview
 from connector.translate.table import render
 from connector.translate.trace import explain
-from contracts import Voucher, parse_event, to_xml
+from contracts import Voucher, code, parse_event, to_xml
 from contracts.voucher import to_dict
 
 EXAMPLES = Path(contracts.__file__).parent / "examples"
@@ -40,7 +42,9 @@ def changed(**data: Any) -> bytes:
 def holds(expected: Any, got: Any) -> bool:
     """Whether `got` equals `expected` in every field that `expected` gives."""
     if isinstance(expected, dict):
-        return isinstance(got, dict) and all(name in got and holds(value, got[name]) for name, value in expected.items())
+        return isinstance(got, dict) and all(
+            name in got and holds(value, got[name]) for name, value in expected.items()
+        )
     if isinstance(expected, list):
         return len(expected) == len(got) and all(map(holds, expected, got))
     return bool(expected == got)
@@ -65,7 +69,10 @@ def test_a_merged_line_is_explained_by_each_invoice_in_it(book: Book) -> None:
 
     assert not isinstance(explained, Refusal)
     tax = explained[1][3]
-    assert [(reason.source_line, reason.amount) for reason in tax.reasons] == [(1, Decimal("60.00")), (2, Decimal("45.66"))]
+    assert [(reason.source_line, reason.amount) for reason in tax.reasons] == [
+        (1, Decimal("60.00")),
+        (2, Decimal("45.66")),
+    ]
     assert [reason.tax_row for reason in tax.reasons] == ["tax.csv:8", "tax.csv:13"]
     assert tax.at.startswith("book.yaml:")
     assert tax.reasons[1].inputs["invoice.total"] == "553.00"
@@ -95,7 +102,14 @@ def own_book(tmp_path: Path, name: str, old: str, new: str) -> Book:
 
 
 def one_line(**line: Any) -> Any:
-    first = {"line": 1, "category": "vehicle.fuel", "date": "2025-03-27", "description": "", "currency": "CNY", "paid_by": "employee"}
+    first = {
+        "line": 1,
+        "category": "vehicle.fuel",
+        "date": "2025-03-27",
+        "description": "",
+        "currency": "CNY",
+        "paid_by": "employee",
+    }
     return parse_event(changed(lines=[first | line], advances=[], total=line["amount"])).data
 
 
@@ -117,10 +131,31 @@ def test_tax_that_is_half_deductible_splits_in_two_lines(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("table", "old", "new", "code", "path", "key"),
     [
-        ("accounts.csv", "vehicle.fuel,", "vehicle.gas,", "MAP-201", "data.lines[0].category", "account:vehicle.fuel/D01"),
+        (
+            "accounts.csv",
+            "vehicle.fuel,",
+            "vehicle.gas,",
+            "MAP-201",
+            "data.lines[0].category",
+            "account:vehicle.fuel/D01",
+        ),
         ("roles.csv", "employee_payable,*", "employee_payable,C09", "MAP-204", "data", "role:employee_payable/C01"),
-        ("tax.csv", "*,vat_ordinary,*,none,,,,,\n", "", "MAP-205", "data.lines[0].invoice.kind", "tax:vat_ordinary/vehicle.fuel"),
-        ("companies.csv", "C01,CNY,Asia/Shanghai,,\n*,CNY", "C09,CNY,Asia/Shanghai,,\nC08,CNY", "MAP-213", "data.company", "company:C01"),
+        (
+            "tax.csv",
+            "*,vat_ordinary,*,none,,,,,\n",
+            "",
+            "MAP-205",
+            "data.lines[0].invoice.kind",
+            "tax:vat_ordinary/vehicle.fuel",
+        ),
+        (
+            "companies.csv",
+            "C01,CNY,Asia/Shanghai,,\n*,CNY",
+            "C09,CNY,Asia/Shanghai,,\nC08,CNY",
+            "MAP-213",
+            "data.company",
+            "company:C01",
+        ),
     ],
 )
 def test_a_missing_row_parks_the_report_under_its_key(
@@ -137,7 +172,9 @@ def test_a_missing_row_parks_the_report_under_its_key(
 
 
 def test_a_dimension_the_account_requires_must_be_there(tmp_path: Path) -> None:
-    own = own_book(tmp_path, "chart.csv", "Vehicles,department employee project?", "Vehicles,department employee project")
+    own = own_book(
+        tmp_path, "chart.csv", "Vehicles,department employee project?", "Vehicles,department employee project"
+    )
 
     refusal = to_voucher(one_line(amount="55.00"), own)
     assert isinstance(refusal, Refusal)
@@ -148,7 +185,13 @@ def test_a_dimension_the_account_requires_must_be_there(tmp_path: Path) -> None:
 
 def test_a_report_of_more_lines_than_a_voucher_may_have_is_refused(book: Book) -> None:
     shares = [{"share": "0.01", "department": f"D{n}"} for n in range(100)]
-    line = {"category": "vehicle.fuel", "date": "2025-03-27", "description": "", "currency": "CNY", "paid_by": "employee"}
+    line = {
+        "category": "vehicle.fuel",
+        "date": "2025-03-27",
+        "description": "",
+        "currency": "CNY",
+        "paid_by": "employee",
+    }
     lines = [{**line, "line": n + 1, "amount": "100.00", "allocations": shares} for n in range(60)]
 
     refusal = to_voucher(parse_event(changed(lines=lines, advances=[], total="6000.00")).data, book)
@@ -173,7 +216,9 @@ def test_the_preview_reads_xml_too(book: Book) -> None:
     assert shown.voucher == preview(CASE_A, None, book).voucher
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"<a/>", CASE_A.replace(b"1060.00", b"1061.00"), CASE_A[:500]])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"\xff", b"<a/>", CASE_A.replace(b"1060.00", b"1061.00"), CASE_A[:500]]
+)
 def test_the_preview_of_bad_bytes_is_findings(book: Book, body: bytes) -> None:
     shown = preview(body, "application/json", book)
 
@@ -196,16 +241,34 @@ def test_the_preview_names_every_missing_row_at_once(book: Book) -> None:
 def test_a_withdrawal_is_no_voucher(book: Book) -> None:
     event = json.loads(CASE_A)
     event["type"] = "expense.report.withdrawn.v1"
-    event["data"] = {"company": "C01", "number": "EXP2025-0017", "version": 1, "withdrawn_at": "2025-04-03T10:11:05+08:00"}
+    event["data"] = {
+        "company": "C01",
+        "number": "EXP2025-0017",
+        "version": 1,
+        "withdrawn_at": "2025-04-03T10:11:05+08:00",
+    }
 
     shown = preview(json.dumps(event).encode(), None, book)
 
     assert not shown.ok
     assert shown.plan is not None
     assert shown.plan.reason == "withdrawn before anything was booked"
+    assert "MAP-212" in table(shown)
 
 
-@pytest.mark.parametrize(("lang", "words"), [("en", ["Debit", "Travel", "less tax 45.66"]), ("zh", ["借方", "管理费用-差旅费", "减税额 45.66"])])
+def test_every_code_the_translator_can_give_is_in_the_catalogue() -> None:
+    sources = "".join(path.read_text("utf-8") for path in Path(translate.__file__).parent.glob("*.py"))
+
+    given = set(re.findall(r'"(MAP-\d+)"', sources))
+
+    assert len(given) > 5
+    assert all(code(name).fix_zh for name in given)
+
+
+@pytest.mark.parametrize(
+    ("lang", "words"),
+    [("en", ["Debit", "Travel", "less tax 45.66"]), ("zh", ["借方", "管理费用-差旅费", "减税额 45.66"])],
+)
 def test_an_accountant_reads_the_table_in_both_languages(book: Book, lang: Any, words: list[str]) -> None:
     text = table(preview(CASE_A, None, book), lang)
 
