@@ -75,8 +75,7 @@ def _write(
     versions = {"oa": 0, "erp": 0} if record is None else {"oa": record["oa_version"], "erp": record["erp_version"]}
     versions[event.system] = event.version
     values = {
-        # What both sides agree on from here; a disputed field keeps the value both had.
-        "base": _dump(resolution.values),
+        "base": _dump(_agreed(record, told)),
         "oa": _dump(told["oa"]),
         "erp": _dump(told["erp"]),
         "oa_version": versions["oa"],
@@ -90,6 +89,19 @@ def _write(
         batch.tx.execute(master_records.insert(), {**key, **values})
     else:
         batch.tx.execute(master_records.update().where(master_records.c.id == record["id"]).values(**values))
+
+
+def _agreed(record: RowMapping | None, told: Mapping[str, State]) -> State:
+    """What both sides last said alike, field by field: a change of one side alone does not move it, or the change of
+    the other side a moment later would win unseen."""
+    oa, erp = told["oa"], told["erp"]
+    if oa is DELETED and erp is DELETED:
+        return {}
+    base = _kept(record, "base")
+    agreed = dict(base) if isinstance(base, Mapping) else {}
+    if isinstance(oa, Mapping) and isinstance(erp, Mapping):
+        agreed |= {field: value for field, value in oa.items() if erp.get(field) == value}
+    return agreed
 
 
 def _letter(item: Arrived, document: Document, resolution: Resolution) -> deadletters.Letter:

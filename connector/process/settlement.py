@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 import orjson
+from sqlalchemy import text
 
 from connector.adapter import Status
 from connector.ledger import postings
@@ -31,13 +32,24 @@ def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], listenin
             note = "reversed in the ERP by somebody else; the ledger follows"
         else:
             note = "recorded"
-        if document.source in listening:
-            batch.write_backs.append(
-                NewWriteBack(document.id, document.source, event.source, event.id, to_text(_status(event, state)))
-            )
+        told = to_text(_status(event, state))
+        if document.source in listening and not _told_before(batch, document, told):
+            batch.write_backs.append(NewWriteBack(document.id, document.source, event.source, event.id, told))
             batch.result.to_write_back.add(document.source)
             note = "to be written back to the OA"
         batch.end(item, document, "applied", note)
+
+
+def _told_before(batch: Batch, document: Document, status: str) -> bool:
+    """We told of it when we posted it; the ERP's own feed tells of the same again."""
+    if any(new.document_id == document.id and new.status == status for new in batch.write_backs):
+        return True
+    return bool(
+        batch.tx.scalar(
+            text("SELECT 1 FROM write_backs WHERE document_id = :id AND status = :status LIMIT 1"),
+            {"id": document.id, "status": status},
+        )
+    )
 
 
 def _reversed_by_hand(batch: Batch, document: Document, event: AnyEvent) -> bool:

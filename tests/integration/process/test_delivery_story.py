@@ -108,7 +108,7 @@ def test_a_busy_erp_is_tried_as_often_as_the_settings_say_and_then_a_person_is_a
     world.deliver()
 
     (letter,) = world.letters()
-    assert (letter.code, erp.met["error_503"], erp.live()) == ("ERP-505", 3, [])
+    assert (letter.code, erp.met["error_503"], erp.live()) == ("ERP-504", 3, [])
 
 
 def test_what_the_erp_refuses_goes_to_a_person_at_once_and_posts_after_a_replay(make: Make) -> None:
@@ -116,7 +116,7 @@ def test_what_the_erp_refuses_goes_to_a_person_at_once_and_posts_after_a_replay(
     world.receive(report(amount="100.00"))
     world.deliver()
     (letter,) = world.letters()
-    assert (letter.code, erp.met["calls"]) == ("ERP-404", 1)
+    assert (letter.code, erp.met["calls"]) == ("ERP-411", 1)
 
     assert erp.accounts is not None
     erp.accounts |= {line.split()[1] for line in world.voucher_lines("C01-EXP-1-V1")}
@@ -172,7 +172,7 @@ def test_a_reversal_into_a_closed_period_goes_to_a_person_and_the_new_version_wa
     erp.closed_periods = {"2025-04"}
     world.receive(report(version=2, amount="80.00"))
     world.deliver()
-    assert ([letter.code for letter in world.letters()], erp.total()) == (["ERP-406"], Decimal("100.00"))
+    assert ([letter.code for letter in world.letters()], erp.total()) == (["ERP-402"], Decimal("100.00"))
 
     erp.closed_periods = set()
     world.replay(world.letters()[0].id)

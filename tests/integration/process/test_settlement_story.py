@@ -1,0 +1,121 @@
+"""The way back: the OA is told what became of its reports, in order, once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connector.adapter import Delivery, Features, Outcome, Receipt, Status
+from connector.bootstrap import Runtime
+from connector.ledger import Ledger
+from tests.integration.process.world import World, report
+
+
+class ListeningOa:
+    """An OA in memory: keeps what it was told, and refuses as often as it is asked to."""
+
+    name, company = "feishu", "C01"
+    features = Features(push=True, deliver=True, batch=10)
+
+    def __init__(self) -> None:
+        self.told: list[Status] = []
+        self.refusals: list[Outcome] = []
+
+    def deliver(self, batch: Any) -> list[Receipt | Outcome]:
+        answers: list[Receipt | Outcome] = []
+        for delivery in batch:
+            assert isinstance(delivery, Delivery)
+            if self.refusals:
+                answers.append(self.refusals.pop(0))
+                continue
+            assert isinstance(delivery.payload, Status)
+            self.told.append(delivery.payload)
+            answers.append(Receipt(delivery.reference, delivery.reference, None, "posted"))
+        return answers
+
+    def close(self) -> None:
+        self.told.clear()
+
+
+@pytest.fixture
+def oa() -> ListeningOa:
+    return ListeningOa()
+
+
+@pytest.fixture
+def world(ledger: Ledger, tmp_path: Path, oa: ListeningOa) -> World:
+    made = World(ledger, tmp_path / "erp")
+    old = made.runtime
+    made.runtime = Runtime(old.settings, ledger, old.erp, {"/oa/feishu/C01": oa}, old.open_channel)  # type: ignore[dict-item]
+    return made
+
+
+def tell(world: World) -> None:
+    while world.runtime.write_back_due("/oa/feishu/C01").claimed:
+        pass
+
+
+def test_a_posted_report_is_told_to_its_oa_with_the_erps_number(world: World, oa: ListeningOa) -> None:
+    world.receive(report())
+    world.deliver()
+
+    tell(world)
+
+    ((number,),) = world.query("SELECT erp_number FROM postings")
+    assert [(s.number, s.version, s.state, s.erp_number) for s in oa.told] == [("EXP-1", 1, "posted", number)]
+
+
+def test_a_change_is_told_as_reversed_then_posted(world: World, oa: ListeningOa) -> None:
+    world.receive(report())
+    world.deliver()
+    world.receive(report(version=2, amount="70.00"))
+    world.deliver()
+
+    tell(world)
+
+    assert [(s.version, s.state) for s in oa.told] == [(1, "posted"), (1, "reversed"), (2, "posted")]
+
+
+def test_a_status_never_overtakes_the_one_before_it(world: World, oa: ListeningOa) -> None:
+    oa.refusals = [Outcome("transient", "OA-501", "busy")]
+    world.receive(report())
+    world.deliver()
+    world.receive(report(version=2, happening="withdrawn"))
+    world.deliver()
+
+    tell(world)
+
+    assert [s.state for s in oa.told] == ["posted", "reversed"]
+
+
+def test_an_oa_that_refuses_for_good_leaves_a_dead_letter_and_the_voucher_stands(world: World, oa: ListeningOa) -> None:
+    oa.refusals = [Outcome("permanent", "OA-401", "the report is archived")]
+    world.receive(report())
+    world.deliver()
+
+    tell(world)
+
+    assert ([letter.code for letter in world.letters()], len(world.live())) == (["OA-401"], 1)
+
+
+def test_a_refused_write_back_is_told_after_a_replay(world: World, oa: ListeningOa) -> None:
+    oa.refusals = [Outcome("permanent", "OA-401", "the report is archived")]
+    world.receive(report())
+    world.deliver()
+    tell(world)
+
+    world.replay(world.letters()[0].id)
+    tell(world)
+
+    assert ([s.state for s in oa.told], world.letters()) == (["posted"], [])
+
+
+def test_a_category_without_a_rule_is_not_told_as_rejected_by_the_erp(world: World, oa: ListeningOa) -> None:
+    world.receive(report(category="gift.gold"))
+    world.deliver()
+
+    tell(world)
+
+    assert oa.told == []
