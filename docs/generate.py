@@ -1,0 +1,349 @@
+"""Writes the reference pages of commands, settings, error codes and events in both languages; `--check` says whether they are fresh."""
+
+from __future__ import annotations
+
+import argparse
+import enum
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+import typer
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from connector.settings import Section, Settings
+from contracts.catalogue import CATALOGUE
+from contracts.codes import FAMILIES, all_codes
+
+HERE = Path(__file__).parent
+LANGUAGES = ("en", "zh")
+
+
+class Missing(Exception):
+    """A text that the code gives in English has no Chinese in docs/zh/texts.yaml."""
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the code says in English, in the language of the page."""
+
+    language: str
+    chinese: Mapping[str, str]
+    missing: list[str]
+
+    def __call__(self, english: str) -> str:
+        """The text in the page's language; what has no translation is remembered in `missing`."""
+        flat = " ".join(english.split())
+        if self.language == "en" or not flat:
+            return flat
+        if flat not in self.chinese and flat not in self.missing:
+            self.missing.append(flat)
+        return self.chinese.get(flat, flat)
+
+
+def load_texts(language: str) -> Texts:
+    """The translations of a language, keyed by the English text."""
+    chinese = yaml.load((HERE / "zh" / "texts.yaml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - text only
+    return Texts(language, chinese, [])
+
+
+# Commands
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of `oaerp` with its arguments and options, as Typer knows them."""
+
+    path: str
+    node: Any
+
+    @property
+    def is_group(self) -> bool:
+        return hasattr(self.node, "list_commands")
+
+
+def commands() -> Iterator[Command]:
+    """Every visible command, groups before what is in them."""
+    from workers.cli import app
+
+    yield from _walk("oaerp", typer.main.get_command(app))
+
+
+def _walk(path: str, node: Any) -> Iterator[Command]:
+    yield Command(path, node)
+    if not hasattr(node, "list_commands"):
+        return
+    context = node.context_class(node, info_name=path)
+    for name in node.list_commands(context):
+        child = node.get_command(context, name)
+        if not child.hidden:
+            yield from _walk(f"{path} {name}", child)
+
+
+def commands_page(text: Texts) -> str:
+    """Every command with its arguments, options and defaults."""
+    head = {
+        "en": "# Commands\n\nData goes to stdout, progress and messages to stderr.\n",
+        "zh": "# 命令\n\n数据输出到 stdout，进度与提示输出到 stderr。\n",
+    }
+    parts = [head[text.language]]
+    for command in commands():
+        parts.append(f"\n## {command.path}\n\n{_paragraphs(command.node.help or '', text)}\n")
+        if rows := list(_parameters(command, text)):
+            columns = ("name", "default", "meaning") if text.language == "en" else ("名称", "默认值", "说明")
+            parts.append("\n" + _table(columns, rows))
+    return "".join(parts)
+
+
+def _paragraphs(help_text: str, text: Texts) -> str:
+    blocks = [block.strip() for block in help_text.replace("\b", "").split("\n\n") if block.strip()]
+    return "\n\n".join(text(block) for block in blocks)
+
+
+def _parameters(command: Command, text: Texts) -> Iterator[tuple[str, str, str]]:
+    for parameter in command.node.params:
+        if parameter.hidden or parameter.name in ("help", "install_completion", "show_completion"):
+            continue
+        if parameter.param_type_name == "argument":
+            name = f"`{parameter.name.upper()}{'...' if parameter.nargs == -1 else ''}`"
+        else:
+            name = ", ".join(f"`{option}`" for option in (*parameter.opts, *parameter.secondary_opts))
+        required = "required" if text.language == "en" else "必填"
+        default = required if parameter.required else _default(parameter.default)
+        yield name, default, text(parameter.help or "")
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, enum.Enum):
+        value = value.value
+    if value in (None, (), [], "") or value is False or callable(value):
+        return ""
+    return f"`{value}`"
+
+
+# Settings
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: its dotted path in the file, the variable that sets it, its default and its description."""
+
+    path: str
+    field: FieldInfo
+
+    @property
+    def variable(self) -> str:
+        """The environment variable; lists of sections are given as JSON in the variable of the list."""
+        return "OAERP_" + self.path.split("[]")[0].replace(".", "__").upper()
+
+
+def settings(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Setting]:
+    """Every setting there is, sections before what is in them."""
+    for name, field in model.model_fields.items():
+        section = _section(field.annotation)
+        path = f"{prefix}{name}"
+        if section is None:
+            yield Setting(path, field)
+        elif get_origin(field.annotation) is tuple:
+            yield Setting(f"{path}[]", field)
+            yield from settings(section, f"{path}[].")
+        else:
+            yield from settings(section, f"{path}.")
+
+
+def _section(annotation: Any) -> type[Section] | None:
+    for candidate in (annotation, *get_args(annotation)):
+        if isinstance(candidate, type) and issubclass(candidate, Section):
+            return candidate
+    return None
+
+
+def settings_page(text: Texts) -> str:
+    """Every setting with its variable, default, limits and meaning."""
+    head = {
+        "en": "# Settings\n\nSettings come from `oaerp.yaml` (or the file that `OAERP_CONFIG` or `--config` names) and from"
+        " the environment, which wins.\nAn unknown name is an error.\n`oaerp config show` prints what is in force, without"
+        " secrets; `oaerp doctor` says what is unsafe.\nA list of sections (`folders`, `oa`, `erp`) is given in the file, or"
+        " as JSON in its variable.\n\n",
+        "zh": "# 设置\n\n设置来自 `oaerp.yaml`（或 `OAERP_CONFIG`、`--config` 指定的文件）和环境变量，环境变量优先。\n未知的名称视为错误。\n"
+        "`oaerp config show` 显示生效的设置（不含密钥）；`oaerp doctor` 指出不安全之处。\n"
+        "分节列表（`folders`、`oa`、`erp`）写在文件里，或以 JSON 写进对应的环境变量。\n\n",
+    }
+    columns = {
+        "en": ("setting", "variable", "default", "limits", "meaning"),
+        "zh": ("设置", "环境变量", "默认值", "范围", "说明"),
+    }
+    rows = [
+        (
+            f"`{setting.path}`",
+            f"`{setting.variable}`",
+            _setting_default(setting.field, text),
+            _limits(setting.field),
+            text(setting.field.description or ""),
+        )
+        for setting in settings()
+    ]
+    return head[text.language] + _table(columns[text.language], rows)
+
+
+def _setting_default(field: FieldInfo, text: Texts) -> str:
+    if field.is_required():
+        return "required" if text.language == "en" else "必填"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if value is PydanticUndefined or value is None or value in ((), "", {}):
+        return ""
+    if isinstance(value, Path):
+        value = value.as_posix()
+    return f"`{value}`"
+
+
+def _limits(field: FieldInfo) -> str:
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    said = [
+        f"{sign} {getattr(rule, name)}"
+        for rule in field.metadata
+        for name, sign in signs.items()
+        if getattr(rule, name, None) is not None
+    ]
+    choices = [f"`{value}`" for value in get_args(field.annotation) if isinstance(value, str)]
+    patterns = [f"`{rule.pattern}`" for rule in field.metadata if getattr(rule, "pattern", None)]
+    return ", ".join(said + choices + patterns)
+
+
+# Error codes
+
+
+def codes_page(text: Texts) -> str:
+    """Every error code: what it means, what to do, whether it is tried again, who acts."""
+    head = {
+        "en": "# Error codes\n\nA code names one thing that can be wrong; the same code stands in answers, dead letters, logs"
+        " and metrics.\n",
+        "zh": "# 错误代码\n\n一个代码对应一种问题；应答、死信、日志和指标里使用同一个代码。\n",
+    }
+    families = {
+        "en": ("contract: the message itself", "mapping: the consultant's tables and rules", "the ERP's answer",
+               "the OA's answer", "order and conflict", "security", "configuration", "operation"),
+        "zh": ("契约：消息本身", "映射：顾问维护的表与规则", "ERP 的应答", "OA 的应答", "次序与冲突", "安全", "配置", "运行"),
+    }  # fmt: skip
+    who = {
+        "en": {"oa": "the OA's people", "consultant": "consultant", "operator": "operator", "it": "IT"},
+        "zh": {"oa": "OA 方", "consultant": "顾问", "operator": "操作员", "it": "IT"},
+    }
+    columns = {
+        "en": ("code", "title", "meaning", "what to do", "tried again by itself", "who acts"),
+        "zh": ("代码", "标题", "含义", "处理办法", "自动重试", "负责人"),
+    }
+    yes_no = {"en": {True: "yes", False: "no"}, "zh": {True: "是", False: "否"}}
+    parts = [head[text.language]]
+    for family, title in zip(FAMILIES, families[text.language], strict=True):
+        rows = [
+            (
+                f'<a id="{code.name}"></a>{code.name}',
+                getattr(code, f"title_{text.language}"),
+                getattr(code, f"meaning_{text.language}"),
+                getattr(code, f"fix_{text.language}"),
+                yes_no[text.language][code.retried],
+                who[text.language][code.who],
+            )
+            for code in all_codes().values()
+            if code.name.startswith(f"{family.upper()}-")
+        ]
+        parts.append(f"\n## {family.upper()}: {title}\n\n" + _table(columns[text.language], rows))
+    return "".join(parts)
+
+
+# Events
+
+
+def events_page(text: Texts) -> str:
+    """Every event type, and the fields of its data."""
+    head = {
+        "en": "# Events\n\nEvery event is a CloudEvents 1.0 message in structured JSON.\n`subject` is the number of the"
+        " document, `sequence` its version as text, `partitionkey` is `company/number`, `source` is"
+        " `/oa/<adapter>/<company>` or `/erp/<adapter>/<company>`.\nAmounts, rates and shares are JSON strings.\nAn unknown"
+        " field is refused.\nAn event is at most 256 KiB.\nThe JSON Schemas, the XSD and the AsyncAPI description stand in"
+        " `contracts/schema`, one example of a report and of its voucher in `contracts/examples`.\n",
+        "zh": "# 事件\n\n每个事件都是结构化 JSON 的 CloudEvents 1.0 消息。\n`subject` 是单据号，`sequence` 是以文本表示的版本，"
+        "`partitionkey` 是 `公司/单据号`，`source` 是 `/oa/<适配器>/<公司>` 或 `/erp/<适配器>/<公司>`。\n"
+        "金额、汇率和比例都是 JSON 字符串。\n未知字段会被拒绝。\n单个事件不超过 256 KiB。\n"
+        "JSON Schema、XSD 和 AsyncAPI 描述在 `contracts/schema`，报销单及其凭证的示例在 `contracts/examples`。\n",
+    }
+    columns = {"en": ("field", "required"), "zh": ("字段", "必填")}
+    yes_no = {"en": ("yes", ""), "zh": ("是", "")}
+    parts = [head[text.language]]
+    for entry in CATALOGUE.values():
+        rows = [
+            (f"`{name}`", yes_no[text.language][0 if field.is_required() else 1])
+            for name, field in entry.data.model_fields.items()
+        ]
+        schema = f"[`{entry.type}.json`](../../../contracts/schema/{entry.type}.json)"
+        stop = "." if text.language == "en" else "。"
+        parts.append(f"\n## {entry.type}\n\n{text(entry.title)}{stop}\n{schema}\n\n" + _table(columns[text.language], rows))
+    return "".join(parts)
+
+
+# Writing
+
+PAGES: Mapping[str, Callable[[Texts], str]] = {
+    "commands": commands_page,
+    "settings": settings_page,
+    "error-codes": codes_page,
+    "events": events_page,
+}
+
+
+def pages() -> dict[Path, str]:
+    """Every generated page by its path under docs/. Raises Missing where a Chinese text is missing."""
+    made: dict[Path, str] = {}
+    missing: list[str] = []
+    for language in LANGUAGES:
+        text = load_texts(language)
+        for name, page in PAGES.items():
+            made[Path(language, "reference", f"{name}.md")] = page(text)
+        missing += text.missing
+    if missing:
+        raise Missing("\n".join(f'"{english}": ""' for english in missing))
+    return made
+
+
+def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [columns, tuple("---" for _ in columns), *rows]
+    return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
+
+
+def _cell(content: str) -> str:
+    return content.replace("|", "\\|").replace("\n", " ")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit codes: 0 all well, 1 stale pages or missing Chinese texts, 2 wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m docs.generate", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit 1 when a committed page is not what the code gives")
+    chosen = parser.parse_args(arguments)
+    try:
+        made = pages()
+    except Missing as missing:
+        print(f"docs/zh/texts.yaml lacks the Chinese of:\n{missing}", file=sys.stderr)  # noqa: T201
+        return 1
+    stale = [path for path, text in made.items() if not _is_fresh(HERE / path, text)]
+    if chosen.check:
+        for path in stale:
+            print(f"docs/{path.as_posix()} is stale; run make docs", file=sys.stderr)  # noqa: T201
+        return 1 if stale else 0
+    for path in stale:
+        (HERE / path).parent.mkdir(parents=True, exist_ok=True)
+        (HERE / path).write_text(made[path], "utf-8")
+    return 0
+
+
+def _is_fresh(path: Path, text: str) -> bool:
+    return path.is_file() and path.read_text("utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.exit(main())
