@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+# A header that a channel sets on what it handed out too often: it is parked, not tried again.
+GIVEN_UP = "x-given-up"
+
 
 @dataclass(frozen=True, slots=True)
 class Message:

@@ -99,6 +99,8 @@ class Batch:
     def park_bytes(self, letter: deadletters.Letter) -> None:
         """Something that is no event of a document goes to a person."""
         self._letters.append((None, letter))
+        if letter.source is not None and letter.event_id is not None:
+            self._known.append(EventKey(letter.source, letter.event_id))  # nothing of it needs sending any more
         self.result.parked += 1
 
     def change(self, document: Document) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
-from connector.channels import Message
+from connector.channels import GIVEN_UP, Message
 from connector.channels.signature import verify
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document, EventKey
@@ -29,6 +29,9 @@ def open_messages(messages: Sequence[Message], security: Security, door: str) ->
         except Refused as refused:
             letters.append(_unreadable(message, refused, door))
             continue
+        if GIVEN_UP in message.headers:
+            letters.append(_given_up(message, event, door))
+            continue
         sha256 = hashlib.sha256(message.body).hexdigest()
         arrived.append(Arrived(event, EventKey(event.source, event.id), message.body, sha256, door))
     return arrived, letters
@@ -44,6 +47,21 @@ def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
         body=message.body,
         content_type=message.headers.get("content-type", "application/json"),
         findings=refused.findings,
+    )
+
+
+def _given_up(message: Message, event: AnyEvent, door: str) -> Letter:
+    """A message that ended its worker again and again is not tried once more: a person looks at it."""
+    return Letter(
+        code="OPS-802",
+        message=f"given up by the broker: {message.headers[GIVEN_UP]}",
+        door=door,
+        body=message.body,
+        source=event.source,
+        event_id=event.id,
+        type=event.type,
+        company=event.company,
+        number=event.number,
     )
 
 

@@ -44,9 +44,6 @@ class Step:
         culprit is parked.
         """
         arrived, letters = open_messages(messages, self.security, door)
-        for message in messages:
-            if message.headers.get("x-given-up"):
-                log.warning("redelivered too often", reason=message.headers["x-given-up"])
         return self._apply(arrived, letters)
 
     def _apply(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:

@@ -1,0 +1,234 @@
+"""The event channel on RabbitMQ, and in memory for the embedded default: the same code on kombu for both."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kombu import Connection
+
+from connector.channels import GIVEN_UP, Message
+from connector.errors import Unavailable
+from connector.settings import Consumer
+from contracts import EVENT_BYTES_MAX
+
+HEARTBEAT_S = 10  # Two missed ones end the connection, so that a peer that vanished is noticed within half a minute.
+TIMEOUT_S = 15
+
+
+class AmqpChannel:
+    """One connection and its channels, for one thread.
+
+    Topology: topic exchange `{prefix}.events` -> quorum queue `{prefix}.events` (all routing keys); what was redelivered
+    too often goes through the fanout `{prefix}.dead` into the queue `{prefix}.dead`, and comes back from `receive` marked.
+    Bodies are never decoded nor decompressed: what a message's headers say about them is not believed.
+    """
+
+    def __init__(self, url: str, prefix: str, consumer: Consumer) -> None:
+        self._memory = url.startswith("memory:")
+        self._consumer = consumer
+        self.exchange = self.queue = f"{prefix}.events"
+        self.dead = f"{prefix}.dead"
+        options: dict[str, Any] = (
+            {"polling_interval": 0.005} if self._memory else {"read_timeout": TIMEOUT_S, "write_timeout": TIMEOUT_S}
+        )
+        self._connection = Connection(
+            url, heartbeat=0 if self._memory else HEARTBEAT_S, connect_timeout=TIMEOUT_S, transport_options=options
+        )
+        self._publishing: Any = None
+        self._consuming: Any = None
+        self._unconfirmed: set[int] = set()
+        self._published = 0
+        self._returned: list[str] = []
+        self._arrived: deque[Message] = deque()
+        self._unacknowledged: deque[int] = deque()
+        self._beat_at = 0.0
+
+    def declare(self) -> None:
+        """Makes sure exchanges and queues are there."""
+        with self._errors(), self._connection.channel() as channel:
+            self._declare(channel)
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Sends all, then waits for the broker's confirmation of each. One nobody would receive is not confirmed."""
+        if not messages:
+            return
+        for message in messages:
+            if len(message.body) > EVENT_BYTES_MAX:
+                raise Unavailable(
+                    f"an event of {len(message.body)} bytes is over the limit of {EVENT_BYTES_MAX}", code="CON-104"
+                )
+        with self._errors():
+            channel = self._publisher()
+            self._returned.clear()
+            for message in messages:
+                self._send(channel, message)
+            end = time.monotonic() + TIMEOUT_S
+            while self._unconfirmed:
+                if time.monotonic() > end:
+                    raise Unavailable(f"the broker did not confirm {len(self._unconfirmed)} events", code="OPS-806")
+                self._connection.drain_events(timeout=TIMEOUT_S)
+            if self._returned:
+                raise Unavailable(f"the broker could not route an event: {self._returned[0]}", code="OPS-806")
+
+    def receive(self, max_count: int, wait_s: float) -> Sequence[Message]:
+        """Up to `max_count` messages, `wait_s` after the first one at the latest; nothing after a second of silence."""
+        with self._errors():
+            if self._consuming is None:
+                self._consume(max_count)
+            self._fill(1, time.monotonic() + 1.0)
+            if self._arrived:
+                self._fill(max_count, time.monotonic() + wait_s)
+        return [self._arrived.popleft() for _ in range(min(max_count, len(self._arrived)))]
+
+    def ack(self, messages: Sequence[Message]) -> None:
+        """These are safe in the ledger."""
+        if not messages:
+            return
+        with self._errors():
+            tags = [message.token for message in messages]
+            in_order = list(self._unacknowledged)[: len(tags)] == tags
+            if in_order and not self._memory:
+                self._consuming.basic_ack(tags[-1], multiple=True)
+            else:
+                for tag in tags:
+                    self._consuming.basic_ack(tag)
+            if in_order:
+                for _ in tags:
+                    self._unacknowledged.popleft()
+            else:
+                done = set(tags)
+                self._unacknowledged = deque(tag for tag in self._unacknowledged if tag not in done)
+
+    def depth(self) -> int:
+        """Messages waiting in the queue."""
+        with self._errors(), self._connection.channel() as channel:
+            return int(channel.queue_declare(queue=self.queue, passive=True).message_count)
+
+    def close(self) -> None:
+        """Gives back what was not acknowledged."""
+        try:
+            if self._memory and self._consuming is not None:
+                for tag in self._unacknowledged:
+                    self._consuming.basic_reject(tag, requeue=True)
+            self._connection.release()
+        except (OSError, *self._connection.connection_errors, *self._connection.channel_errors):
+            self._connection.collect()
+        self._publishing = self._consuming = None
+        self._arrived.clear()
+        self._unacknowledged.clear()
+
+    def _declare(self, channel: Any) -> None:
+        quorum: dict[str, Any] = {} if self._memory else {"x-queue-type": "quorum"}
+        channel.exchange_declare(exchange=self.exchange, type="topic", durable=True, auto_delete=False)
+        channel.exchange_declare(exchange=self.dead, type="fanout", durable=True, auto_delete=False)
+        channel.queue_declare(queue=self.dead, durable=True, auto_delete=False, arguments=quorum)
+        channel.queue_bind(queue=self.dead, exchange=self.dead, routing_key="")
+        limits = {"x-delivery-limit": self._consumer.delivery_limit, "x-dead-letter-exchange": self.dead}
+        arguments = quorum | ({} if self._memory else limits)
+        channel.queue_declare(queue=self.queue, durable=True, auto_delete=False, arguments=arguments)
+        channel.queue_bind(queue=self.queue, exchange=self.exchange, routing_key="#")
+
+    def _publisher(self) -> Any:
+        if self._publishing is None:
+            channel = self._connection.channel()
+            self._declare(channel)
+            if not self._memory:
+                channel.confirm_select()
+                channel.events["basic_ack"].add(self._confirmed)
+                channel.events["basic_nack"].add(self._refused)
+                channel.events["basic_return"].add(self._unroutable)
+            self._publishing, self._published = channel, 0
+            self._unconfirmed.clear()
+        return self._publishing
+
+    def _send(self, channel: Any, message: Message) -> None:
+        headers = {name: value for name, value in message.headers.items() if name not in ("content-type", "type")}
+        prepared = channel.prepare_message(
+            message.body,
+            priority=0,
+            content_type=message.headers.get("content-type", "application/cloudevents+json"),
+            content_encoding="utf-8" if self._memory else None,
+            headers=headers,
+            properties={"delivery_mode": 2},
+        )
+        routing_key = message.headers.get("type", "event")
+        if self._memory:
+            channel.basic_publish(prepared, exchange=self.exchange, routing_key=routing_key)
+            return
+        channel.basic_publish(prepared, exchange=self.exchange, routing_key=routing_key, mandatory=True)
+        self._published += 1
+        self._unconfirmed.add(self._published)
+
+    def _confirmed(self, tag: int, multiple: bool) -> None:
+        if multiple:
+            self._unconfirmed = {waiting for waiting in self._unconfirmed if waiting > tag}
+        else:
+            self._unconfirmed.discard(tag)
+
+    def _refused(self, tag: int, multiple: bool) -> None:
+        self._returned.append("it answered with a nack")
+        self._confirmed(tag, multiple)
+
+    def _unroutable(self, error: Exception, *_: Any) -> None:
+        self._returned.append(str(error))
+
+    def _consume(self, batch: int) -> None:
+        channel = self._connection.channel()
+        self._declare(channel)
+        channel.auto_decode = False
+        channel.basic_qos(0, batch * 2, False)
+        self._arrived.clear()
+        self._unacknowledged.clear()
+        channel.basic_consume(queue=self.queue, no_ack=False, callback=self._on_event, consumer_tag="events")
+        channel.basic_consume(queue=self.dead, no_ack=False, callback=self._on_dead, consumer_tag="dead")
+        self._consuming = channel
+
+    def _on_event(self, raw: Any) -> None:
+        self._take(raw, {})
+
+    def _on_dead(self, raw: Any) -> None:
+        self._take(raw, {GIVEN_UP: f"redelivered more than {self._consumer.delivery_limit} times"})
+
+    def _take(self, raw: Any, more: Mapping[str, str]) -> None:
+        body = raw.body.encode("utf-8", "surrogatepass") if isinstance(raw.body, str) else bytes(raw.body)
+        named = raw.headers if isinstance(raw.headers, Mapping) else {}
+        headers = {str(name): value for name, value in named.items() if isinstance(value, str)}
+        info = raw.delivery_info or {}
+        self._unacknowledged.append(raw.delivery_tag)
+        self._arrived.append(
+            Message(body, {**headers, **more}, raw.delivery_tag, redelivered=bool(info.get("redelivered")))
+        )
+
+    def _fill(self, wanted: int, until: float) -> None:
+        """Takes in what arrives until enough is there or time is up."""
+        while len(self._arrived) < wanted:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._beat()
+            try:
+                self._connection.drain_events(timeout=left)
+            except TimeoutError:
+                return
+
+    def _beat(self) -> None:
+        if self._memory or time.monotonic() - self._beat_at < 1:
+            return
+        self._beat_at = time.monotonic()
+        self._connection.heartbeat_check(rate=2)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """What goes wrong with a connection ends it: the next call opens another."""
+        try:
+            yield
+        except Unavailable:
+            self.close()
+            raise
+        except (TimeoutError, OSError, *self._connection.connection_errors, *self._connection.channel_errors) as error:
+            self.close()
+            raise Unavailable(f"the broker is away: {error}", code="OPS-806") from error

@@ -1,0 +1,186 @@
+"""The event channel on Redis: a stream with a consumer group. Nothing is handed out without being remembered as pending.
+
+Any client publishes with `XADD {prefix}:events * body '<CloudEvents JSON>'`. Kombu's lists are not used for events: they
+lose what was popped by a client that died before it noted it, and one raw entry ends every worker that reads it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+import orjson
+import redis
+
+from connector.channels import GIVEN_UP, Message
+from connector.errors import Unavailable
+from connector.settings import Consumer
+from contracts import EVENT_BYTES_MAX
+
+GROUP = "oaerp"
+TIMEOUT_S = 5
+ABANDONED_MS = 60_000  # What a consumer has not acknowledged by then is taken over from it.
+TAKE_OVER_EVERY_S = 10
+
+
+class RedisChannel:
+    """One client, for one thread."""
+
+    def __init__(self, url: str, prefix: str, consumer: Consumer, *, abandoned_ms: int = ABANDONED_MS) -> None:
+        self.stream = f"{prefix}:events"
+        self._consumer = consumer
+        self._abandoned_ms = abandoned_ms
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._redis = redis.Redis.from_url(
+            url,
+            socket_timeout=TIMEOUT_S,
+            socket_connect_timeout=TIMEOUT_S,
+            socket_keepalive=True,
+            health_check_interval=10,
+        )
+        self._took_over_at = 0.0
+
+    def declare(self) -> None:
+        """Makes sure the stream and its group are there."""
+        with self._errors():
+            self._declare()
+
+    def publish(self, messages: Sequence[Message]) -> None:
+        """Adds all to the stream; Redis answers for each."""
+        for message in messages:
+            if len(message.body) > EVENT_BYTES_MAX:
+                raise Unavailable(
+                    f"an event of {len(message.body)} bytes is over the limit of {EVENT_BYTES_MAX}", code="CON-104"
+                )
+        with self._errors():
+            pipe = self._redis.pipeline(transaction=False)
+            for message in messages:
+                fields: dict[Any, Any] = {"body": message.body}
+                if message.headers:
+                    fields["headers"] = orjson.dumps(dict(message.headers))
+                pipe.xadd(self.stream, fields)
+            pipe.execute()
+
+    def receive(self, max_count: int, wait_s: float) -> Sequence[Message]:
+        """Up to `max_count` messages, abandoned ones of other consumers first."""
+        with self._errors():
+            batch = self._take_over(max_count)
+            if not batch:
+                batch = self._read(max_count, 1000)
+            end = time.monotonic() + wait_s
+            while batch and len(batch) < max_count:
+                left_ms = int((end - time.monotonic()) * 1000)
+                if left_ms <= 0:
+                    break
+                batch += self._read(max_count - len(batch), left_ms)
+            return batch
+
+    def ack(self, messages: Sequence[Message]) -> None:
+        """These are safe in the ledger: they leave the group and the stream."""
+        if not messages:
+            return
+        ids = [message.token for message in messages]
+        with self._errors():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.xack(self.stream, GROUP, *ids)
+            pipe.xdel(self.stream, *ids)
+            pipe.execute()
+
+    def depth(self) -> int:
+        """Entries in the stream: waiting or not yet acknowledged."""
+        with self._errors():
+            return int(cast(int, self._redis.xlen(self.stream)))
+
+    def close(self) -> None:
+        """Leaves the group where nothing is pending; what is pending is taken over by others."""
+        try:
+            pending = cast("list[Any]", self._redis.xpending_range(self.stream, GROUP, "-", "+", 1, self._name))
+            if not pending:
+                self._redis.xgroup_delconsumer(self.stream, GROUP, self._name)
+        except redis.RedisError:
+            pass  # the group, or Redis, is gone: nothing to leave
+        self._redis.close()
+
+    def _declare(self) -> None:
+        try:
+            self._redis.xgroup_create(self.stream, GROUP, id="0", mkstream=True)
+        except redis.ResponseError as error:
+            if "BUSYGROUP" not in str(error):
+                raise
+
+    def _read(self, count: int, block_ms: int) -> list[Message]:
+        try:
+            answer = self._redis.xreadgroup(GROUP, self._name, {self.stream: ">"}, count=count, block=max(1, block_ms))
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._declare()  # Redis was wiped
+            return []
+        entries: list[Any] = []
+        if isinstance(answer, Mapping):  # RESP3
+            for found in answer.values():
+                entries += found[0] if found and isinstance(found[0], list) else found
+        else:
+            for _, found in cast("list[Any]", answer or []):
+                entries += found
+        return [_message(entry_id, fields, {}) for entry_id, fields in entries]
+
+    def _take_over(self, count: int) -> list[Message]:
+        """What other consumers took and never acknowledged; marked where that happened too often."""
+        if time.monotonic() - self._took_over_at < min(TAKE_OVER_EVERY_S, self._abandoned_ms / 1000):
+            return []
+        self._took_over_at = time.monotonic()
+        try:
+            answer: Any = self._redis.xautoclaim(
+                self.stream, GROUP, self._name, min_idle_time=self._abandoned_ms, count=count
+            )
+        except redis.ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            self._declare()
+            return []
+        entries = [(entry_id, fields) for entry_id, fields in answer[1] if fields is not None]
+        if not entries:
+            return []
+        known: Any = self._redis.xpending_range(self.stream, GROUP, entries[0][0], entries[-1][0], count, self._name)
+        deliveries = {item["message_id"]: item["times_delivered"] for item in known}
+        limit = self._consumer.delivery_limit
+        return [
+            _message(
+                entry_id,
+                fields,
+                {GIVEN_UP: f"delivered more than {limit} times"} if deliveries.get(entry_id, 0) > limit else {},
+                redelivered=True,
+            )
+            for entry_id, fields in entries
+        ]
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (redis.RedisError, OSError) as error:
+            raise Unavailable(f"Redis is away: {error}", code="OPS-806") from error
+
+
+def _message(
+    entry_id: Any, fields: Mapping[bytes, bytes], more: Mapping[str, str], *, redelivered: bool = False
+) -> Message:
+    """An entry as a message; one without a body is handed on as it is, so that it is parked and not lost."""
+    body = fields.get(b"body")
+    if body is None:
+        body = b"\n".join(name + b": " + value for name, value in fields.items())
+    try:
+        named = orjson.loads(fields.get(b"headers", b"{}"))
+    except orjson.JSONDecodeError:
+        named = {}
+    headers = (
+        {str(name): value for name, value in named.items() if isinstance(value, str)} if isinstance(named, dict) else {}
+    )
+    headers.pop(GIVEN_UP, None)
+    return Message(body, {**headers, **more}, entry_id, redelivered=redelivered)
