@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -113,11 +113,12 @@ class Tryton:
             return self._receipt(moves[0], cancelled=moves[0]["id"] in cancelled)
 
     def reverse(self, delivery: Delivery) -> Answer:
-        """Cancels the move with Tryton's own wizard, as a red-letter move: same sides, negative amounts."""
+        """Takes the move back as a red-letter move, same sides and negative amounts: with Tryton's own wizard, or, where its
+        period is closed, as a voucher of its own on the day of the reversal."""
         if delivery.reverses is None:
             return Outcome("permanent", "ERP-422", "the delivery does not say what it reverses")
         try:
-            return self._reverse(delivery.reference, int(delivery.reverses.external_id))
+            return self._reverse(delivery, delivery.reverses)
         except (Fault, ConnectorError) as error:
             return self.classify(error)
 
@@ -257,49 +258,65 @@ class Tryton:
                     "ambiguous", "ERP-404", f"Tryton does not show {item.reference} as posted"
                 )
 
-    def _reverse(self, reference: str, move_id: int) -> Answer:
-        undone = self._cancellations([move_id]).get(move_id) or self._moves([reference]).get(reference, [None])[0]
+    def _reverse(self, delivery: Delivery, original: Receipt) -> Answer:
+        reference, move_id = delivery.reference, int(original.external_id)
+        undone = self._undone(reference, move_id)
         if undone is None:
-            rows = self._client.read("model.account.move.search_read", [["id", "=", move_id]], 0, 1, None, FIELDS)
+            fields = [*FIELDS, "period.state"]
+            rows = self._client.read("model.account.move.search_read", [["id", "=", move_id]], 0, 1, None, fields)
             if not rows:
-                return Outcome(
-                    "permanent", "ERP-422", f"Tryton has no move {move_id} to reverse", external_id=str(move_id)
-                )
-            if rows[0]["state"] != "posted":
-                return Outcome(
-                    "conflict",
-                    "ERP-419",
-                    f"move {move_id} is not posted, so it cannot be reversed",
-                    external_id=str(move_id),
-                )
-            self._cancel(reference, move_id)
-            undone = self._cancellations([move_id]).get(move_id)
+                return Outcome("permanent", "ERP-422", f"Tryton has no move {move_id} to reverse")
+            if rows[0]["state"] != "posted" or rows[0]["description"] != original.reference:
+                message = f"move {move_id} is not the posted {original.reference}, so it is not reversed"
+                return Outcome("conflict", "ERP-419", message, external_id=str(move_id))
+            if rows[0]["period."]["state"] == "open":
+                self._cancel(reference, move_id)
+            else:
+                refusal = self._write_red_letter(delivery, move_id)
+                if refusal is not None:
+                    return refusal
+            undone = self._undone(reference, move_id)
         if undone is None:
             return Outcome("ambiguous", "ERP-404", f"Tryton does not show the reversal {reference}")
+        ours = undone["description"] == reference
         if undone["state"] != "posted":
+            if not ours:
+                message = f"somebody drafted another reversal of {original.reference} in Tryton"
+                return Outcome("conflict", "ERP-419", message, external_id=str(undone["id"]))
             self._client_post([undone["id"]])
             undone = {**undone, **self._client.read("model.account.move.read", [undone["id"]], FIELDS)[0]}
         receipt = self._receipt(undone)
-        if undone["description"] == reference:
+        if ours:
             return receipt
         # An accountant cancelled it by hand: the effect is the one wanted, so it is adopted and named as theirs.
         details = {"adopted": "cancelled by hand", "description": undone["description"] or ""}
-        return Receipt(
-            reference,
-            receipt.external_id,
-            receipt.number,
-            receipt.state,
-            receipt.posted_on,
-            receipt.total,
-            receipt.currency,
-            details,
-        )
+        return replace(receipt, reference=reference, details=details)
+
+    def _undone(self, reference: str, move_id: int) -> dict[str, Any] | None:
+        """The move that takes this one back, whoever made it."""
+        by_origin = self._cancellations([move_id]).get(move_id)
+        return by_origin or next(iter(self._moves([reference]).get(reference, ())), None)
 
     def _cancel(self, reference: str, move_id: int) -> None:
+        """Tryton's own wizard: it copies the move with negative amounts, posts it and reconciles both."""
         session, *_ = self._client.call("wizard.account.move.cancel.create")
         form = {"default": {"description": reference, "reversal": False}}
         context = {"active_model": "account.move", "active_id": move_id, "active_ids": [move_id]}
         self._client.call("wizard.account.move.cancel.execute", session, form, "cancel", context=context)
+
+    def _write_red_letter(self, delivery: Delivery, move_id: int) -> Outcome | None:
+        """Where the period of the move is closed the wizard would book today, whatever day was decided. So the red-letter
+        voucher is written as it is, on its own day, with the move it takes back as its origin."""
+        voucher = delivery.payload
+        if not isinstance(voucher, Voucher):
+            return Outcome("permanent", "ERP-401", "a reversal carries its red-letter voucher")
+        self._masters.load([voucher])
+        values = self._masters.move(voucher)
+        if isinstance(values, Outcome):
+            return values
+        created = self._client.call("model.account.move.create", [{**values, "origin": f"account.move,{move_id}"}])
+        self._client_post(created)
+        return None
 
     def _moves(self, references: Iterable[str], lines: Sequence[str] = LINE_FIELDS) -> dict[str, list[dict[str, Any]]]:
         """Moves by our reference, posted ones first, then the oldest."""

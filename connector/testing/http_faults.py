@@ -12,7 +12,9 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
-HttpFault = Literal["lose_answer", "lose_request", "cut_answer", "html", "empty", "401", "429", "500", "503"]
+HttpFault = Literal[
+    "lose_answer", "lose_request", "cut_answer", "html", "empty", "refuse", "401", "404", "429", "500", "503", "504"
+]
 Match = Callable[[str, bytes], bool]  # (path, body) -> whether the call is meant
 
 
@@ -32,6 +34,7 @@ class HttpFaults:
 
     def __init__(self, target: str, *, label: Match | None = None) -> None:
         self.target, self.calls, self.met = target, 0, Counter[str]()
+        self.refusal = b"{}"  # What `refuse` answers, in the words of the system.
         self.labelled = 0
         self._label = label
         self._rules: list[_Rule] = []
@@ -131,7 +134,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._answer(200, "text/html", b"<html><body><h1>Please log in</h1></body></html>")
             case "empty":
                 self._answer(200, "application/json", b"")
-            case "401" | "429" | "500" | "503":
+            case "refuse":
+                self._answer(200, "application/json", server.faults.refusal)
+            case "401" | "404" | "429" | "500" | "503" | "504":
                 self._answer(int(fault), "text/html", b"<title>refused</title>", retry_after=fault == "429")
             case _:
                 status, kind, answer = self._forward(server.faults.target, body)
