@@ -80,6 +80,12 @@ class Runtime:
         every = {f"/erp/{erp.name}/{company}": erp for company, erp in self.erp.items()} | dict(self.oa)
         return {source: adapter for source, adapter in every.items() if adapter.features.poll}
 
+    def poll_every_s(self, system: str) -> float:
+        """Seconds between two polls of a system."""
+        named = {f"/erp/{s.adapter}/{s.company}": s for s in self.settings.erp}
+        named |= {f"/oa/{s.adapter}/{s.company}": s for s in self.settings.oa}
+        return named[system].poll_s if system in named else 30.0
+
     def _deliverer(self, company: str) -> Deliverer:
         return Deliverer(self.ledger, self.erp[company], self.settings.retry, self.settings.delivery)
 
@@ -142,7 +148,7 @@ def _oa(system: System, settings: Settings) -> Adapter:
 
             return WebhookOa(system, settings.security)
         case "cubicweb":
-            from connector.oa.cubicweb import CubicwebOa
+            from connector.oa.cubicweb import Cubicweb
 
-            return CubicwebOa(system)
+            return Cubicweb(system)
     raise Misconfigured(f"oa adapter {system.adapter!r} is unknown; there are webhook, cubicweb")

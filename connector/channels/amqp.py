@@ -35,7 +35,7 @@ class AmqpChannel:
         options: dict[str, Any] = (
             {"polling_interval": 0.005} if self._memory else {"read_timeout": TIMEOUT_S, "write_timeout": TIMEOUT_S}
         )
-        self._connection = Connection(
+        self._connection: Any = Connection(
             url, heartbeat=0 if self._memory else HEARTBEAT_S, connect_timeout=TIMEOUT_S, transport_options=options
         )
         self._publishing: Any = None

@@ -1,0 +1,62 @@
+"""The relay: events leave the outbox for the broker, a batch at a time, confirmed. Any number may run at once."""
+
+from __future__ import annotations
+
+import threading
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
+
+from connector.bootstrap import Runtime
+from connector.channels import Channel, Message
+from connector.channels.signature import sign
+from connector.errors import Unavailable
+from connector.ledger import outbox
+
+log = structlog.get_logger(__name__)
+
+
+def run(runtime: Runtime, stop: threading.Event) -> None:
+    """Relays until told to stop. Where the broker or the ledger is away it waits and tries again; nothing is lost."""
+    retrying = Retrying(
+        retry=retry_if_exception_type((Unavailable, DBAPIError)),
+        wait=wait_exponential_jitter(multiplier=0.2, max=5),
+        sleep=stop.wait,
+        stop=lambda _: stop.is_set(),
+        retry_error_callback=lambda _: None,
+        before_sleep=lambda state: log.warning(
+            "the relay waits", error=str(state.outcome and state.outcome.exception())[:300]
+        ),
+    )
+    while not stop.is_set():
+        retrying(_relay, runtime, stop)
+
+
+def _relay(runtime: Runtime, stop: threading.Event) -> None:
+    channel = runtime.channel()
+    try:
+        channel.declare()
+        while not stop.is_set():
+            if not relay_once(runtime, channel):
+                stop.wait(runtime.settings.outbox.idle_s)
+    finally:
+        channel.close()
+
+
+def relay_once(runtime: Runtime, channel: Channel) -> int:
+    """Sends one batch of due events and returns how many. Raises Unavailable where the broker did not confirm them;
+    then they are due again."""
+    settings = runtime.settings.outbox
+    with runtime.ledger.begin() as tx:
+        rows = outbox.claim(tx, settings.batch, settings.resend_after_s, settings.resend_after_max_s)
+    if not rows:
+        return 0
+    keys = runtime.settings.security.signing_keys
+    try:
+        channel.publish([Message(row.body, {"type": row.type, **sign(row.body, row.event_id, keys)}) for row in rows])
+    except Unavailable:
+        with runtime.ledger.begin() as tx:
+            outbox.failed(tx, [row.id for row in rows])
+        raise
+    return len(rows)

@@ -1,0 +1,26 @@
+"""The schedule: how often Celery beat rings for each kind of due work. Two beats ring twice and change nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from connector.bootstrap import Runtime
+
+
+def entries(runtime: Runtime) -> dict[str, dict[str, Any]]:
+    """Beat's table, from the systems that the settings name."""
+    tick_s = runtime.settings.delivery.tick_s
+    table: dict[str, dict[str, Any]] = {}
+    for company in runtime.erp:
+        table[f"deliver {company}"] = _every(tick_s, "oaerp.deliver", company)
+        table[f"resolve {company}"] = _every(tick_s, "oaerp.resolve", company)
+    for source, oa in runtime.oa.items():
+        if oa.features.deliver:
+            table[f"write back {source}"] = _every(tick_s, "oaerp.write_back", source)
+    for system in runtime.polled:
+        table[f"poll {system}"] = _every(runtime.poll_every_s(system), "oaerp.poll", system)
+    return table
+
+
+def _every(seconds: float, task: str, argument: str) -> dict[str, Any]:
+    return {"task": task, "schedule": seconds, "args": (argument,)}

@@ -1,0 +1,72 @@
+"""Celery tasks: each rings for one kind of due work. What is due, and whose it is, only the ledger knows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+from celery import Celery
+from sqlalchemy.exc import DBAPIError
+
+from connector.bootstrap import Runtime
+from connector.errors import ConnectorError
+from connector.ledger import ticks
+
+log = structlog.get_logger(__name__)
+
+ROUNDS_MAX = 200  # A task ends after so many batches; what is left is rung for again.
+
+
+def register(app: Celery, runtime: Runtime) -> None:
+    """Binds the tasks to the runtime of this process."""
+
+    @app.task(name="oaerp.deliver")
+    def deliver(company: str) -> None:
+        if company in runtime.erp:
+            _rounds("deliver", company, lambda: runtime.deliver_due(company).more)
+
+    @app.task(name="oaerp.resolve")
+    def resolve(company: str) -> None:
+        if company in runtime.erp:
+            _rounds("resolve", company, lambda: _resolve(runtime, company))
+
+    @app.task(name="oaerp.write_back")
+    def write_back(source: str) -> None:
+        if source in runtime.oa:
+            _rounds("write back", source, lambda: runtime.write_back_due(source).claimed > 0)
+
+    @app.task(name="oaerp.poll")
+    def poll(system: str) -> None:
+        if system in runtime.polled:
+            _rounds("poll", system, lambda: _poll(runtime, system))
+
+
+def _resolve(runtime: Runtime, company: str) -> bool:
+    asked = runtime.resolve_in_doubt(company)
+    if asked.waiting:
+        runtime.deliver_due(company)
+    return asked.claimed > 0
+
+
+def _poll(runtime: Runtime, system: str) -> bool:
+    every_s = runtime.poll_every_s(system)
+    with runtime.ledger.begin() as tx:
+        # However many schedulers ring, a system is polled once a turn.
+        if not ticks.take(tx, f"poll {system}", every_s):
+            return False
+    runtime.poll_once(system)
+    return False
+
+
+def _rounds(what: str, whom: str, work: Callable[[], bool]) -> None:
+    """Works until nothing is due. A task never fails: what went wrong is in the ledger, or comes again with the next tick."""
+    started = time.monotonic()
+    try:
+        for _ in range(ROUNDS_MAX):
+            if not work():
+                return
+    except (ConnectorError, DBAPIError) as error:
+        log.warning("left for the next tick", work=what, whom=whom, error=str(error)[:300])
+    finally:
+        log.debug("worked", work=what, whom=whom, duration_ms=int((time.monotonic() - started) * 1000))
