@@ -215,7 +215,7 @@ def _piece(
 
 
 def _cells(text: str, row: _Row, delimiter: str) -> list[str]:
-    lines = text[slice(*row.span)].splitlines(keepends=True)
+    lines = (f"{line}\n" for line in text[slice(*row.span)].removesuffix("\n").split("\n"))
     return [cell.strip() for cell in next(csv.reader(lines, delimiter=delimiter, strict=True))]
 
 
