@@ -162,28 +162,28 @@ class _RedisMessage(kombu_redis.Transport.Channel.Message):
 class _RedisChannel(kombu_redis.Channel):
     Message = _RedisMessage
 
-    def _get_client(self) -> Any:
-        class Remembering(super()._get_client()):  # type: ignore[misc]
-            """Remembers what it popped last: whoever pops something unreadable must still be able to keep it."""
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        """A client that remembers what it popped last: whoever pops something unreadable must still be able to keep it."""
+        client = super()._create_client(asynchronous=asynchronous)
+        read = client.parse_response
 
-            popped: Any = None
+        def parse_response(connection: Any, command_name: str, **options: Any) -> Any:
+            answer = read(connection, command_name, **options)
+            if command_name == "BRPOP":
+                self._popped = answer
+            return answer
 
-            def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-                answer = super().parse_response(connection, command_name, **options)
-                if command_name == "BRPOP":
-                    self.popped = answer
-                return answer
-
-        return Remembering
+        client.parse_response = parse_response
+        return client
 
     def _brpop_read(self, **options: Any) -> Any:
-        self.client.popped = None
+        self._popped: Any = None
         try:
             return super()._brpop_read(**options)
         except (Empty, OSError, *self.connection_errors, WorkerShutdown):
             raise
         except Exception as error:
-            popped = self.client.popped
+            popped = self._popped
             park = PARK_RAW.get("park")
             if popped is None or park is None:
                 raise
