@@ -28,7 +28,7 @@ LINE_FIELDS = ["lines.account", "lines.party", "lines.debit", "lines.credit"]
 Answer = Receipt | Outcome
 
 # Tryton numbers moves under a lock per journal sequence; whoever meets it is answered 503 and succeeds a moment later.
-LOCKED = Retry(call_attempts=4)
+LOCKED = Retry(call_attempts=5, call_wait_s=0.5, call_total_s=15)
 
 
 @dataclass(frozen=True, slots=True)
