@@ -99,7 +99,7 @@ class Gateway(Section):
 class Folder(Section):
     """A watched folder: `inbox` is read, results stand beside the archived input."""
 
-    path: Path = Field(description="the folder; `inbox`, `archive` and `failed` are made in it")
+    path: Path = Field(description="the folder; `inbox`, `processing`, `archive` and `rejected` are made in it")
     company: str = Field(pattern=r"^[A-Za-z0-9_-]{1,20}$", description="company its documents belong to")
     adapter: str = Field(
         default="folder",
