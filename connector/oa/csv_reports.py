@@ -59,6 +59,10 @@ _WITHDRAWAL = {
     "withdrawn_at": "withdrawn_at",
     "reason": "reason",
 }
+_INVOICE = (
+    *("kind", "number", "code", "seller", "date", "total", "net", "tax", "tax_rate", "certified"),
+    *("fare", "fuel", "airport_fee"),
+)
 _LINE = {
     "line": "line",
     "category": "category",
@@ -74,11 +78,7 @@ _LINE = {
     "project": "project",
     "cost_centre": "cost_centre",
     "personal": "personal",
-    **{
-        f"invoice_{name}": f"invoice.{name}"
-        for name in ("kind", "number", "code", "seller", "date", "total", "net", "tax", "tax_rate", "certified")
-        + ("fare", "fuel", "airport_fee")
-    },
+    **{f"invoice_{name}": f"invoice.{name}" for name in _INVOICE},
 }
 _ADVANCE = {"advance_number": "number", "advance_amount": "amount"}
 COLUMNS = ("event", *dict.fromkeys((*_REPORT, *_WITHDRAWAL, *_LINE, *_ADVANCE)))
@@ -146,9 +146,7 @@ def _heading(text: str) -> tuple[list[str], str, int]:
     return names, delimiter, end
 
 
-def _grouped(
-    text: str, heading: Sequence[str], delimiter: str, start: int, reports_max: int
-) -> Sequence[_Report]:
+def _grouped(text: str, heading: Sequence[str], delimiter: str, start: int, reports_max: int) -> Sequence[_Report]:
     """The reports in the order of their first rows; a row of the wrong width spoils its report, or stands alone."""
     reports: dict[tuple[str, ...], _Report] = {}
     for row, cells in _rows(text, delimiter, start):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import PurePath
 
 from connector.oa.csv_reports import read_csv
@@ -37,7 +36,9 @@ def read_file(name: str, body: bytes, *, company: str, adapter: str, pieces_max:
     if suffix == ".json":
         return read_json(body, pieces_max)
     raise Refused(
-        Finding("CON-108", "", f"a file ending in {', '.join(SUFFIXES)}", repr(suffix), "name the file by what is in it")
+        Finding(
+            "CON-108", "", f"a file ending in {', '.join(SUFFIXES)}", repr(suffix), "name the file by what is in it"
+        )
     )
 
 
