@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
-from celery.beat import Service
+from celery.beat import Scheduler, Service
 from celery.worker import WorkController
 
 from connector.bootstrap import Runtime
@@ -25,7 +25,7 @@ def running(runtime: Runtime, more: Sequence[Part] = ()) -> Iterator[Celery]:
     app = make_app(runtime)
     stop = threading.Event()
     worker = WorkController(app=app, concurrency=2, pool_cls="threads", without_mingle=True, without_gossip=True)
-    beat: Any = Service(app, max_interval=1)
+    beat: Any = Service(app, max_interval=1, scheduler_cls=Scheduler)
     threads = [
         threading.Thread(target=relay.run, args=(runtime, stop), name="relay", daemon=True),
         threading.Thread(target=worker.start, name="worker", daemon=True),
