@@ -283,7 +283,9 @@ def events_page(text: Texts) -> str:
         ]
         schema = f"[`{entry.type}.json`](../../../contracts/schema/{entry.type}.json)"
         stop = "." if text.language == "en" else "。"
-        parts.append(f"\n## {entry.type}\n\n{text(entry.title)}{stop}\n{schema}\n\n" + _table(columns[text.language], rows))
+        parts.append(
+            f"\n## {entry.type}\n\n{text(entry.title)}{stop}\n{schema}\n\n" + _table(columns[text.language], rows)
+        )
     return "".join(parts)
 
 
