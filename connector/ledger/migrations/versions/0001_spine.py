@@ -246,7 +246,7 @@ def upgrade() -> None:
         sa.Column("system", sa.String(length=200), nullable=False),
         sa.Column("event_source", sa.String(length=200), nullable=False),
         sa.Column("event_id", sa.String(length=200), nullable=False),
-        sa.Column("status", sa.LargeBinary(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_at", Instant(), server_default=now(), nullable=False),
