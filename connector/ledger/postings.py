@@ -62,7 +62,7 @@ def expire(tx: Connection, company: str, settle_s: float) -> int:
             f"UPDATE postings SET state = 'UNKNOWN', next_at = {moment}, epoch = epoch + 1, lease_owner = NULL,"
             " code = 'ERP-502', message = 'the worker went away during the call'"
             f" WHERE id IN (SELECT p.id FROM postings p WHERE p.company = :company AND p.state = 'SENDING'"
-            f" AND p.lease_until < {now_text(tx)}{_skip(tx, 'p')})"
+            f" AND p.lease_until <= {now_text(tx)}{_skip(tx, 'p')})"
         ),
         {"company": company, "settle_s": settle_s},
     ).rowcount
