@@ -61,7 +61,7 @@ docs: $(READY)  ## Write the generated reference pages and schemas anew
 	$(BIN)/python -m docs.generate
 
 bench: $(READY)  ## Measure the batch step beside a plain Celery task per message
-	@$(BIN)/python benchmarks/side_by_side.py
+	@$(BIN)/python -m benchmarks.side_by_side
 
 servers: $(READY)  ## Install RabbitMQ and Redis from Debian's packages (asks for root), for tests and benchmarks
 	$(BIN)/python -m tests.support.servers install
