@@ -18,7 +18,6 @@ from connector.process.intake import accept
 from contracts import parse_event
 
 ROOT = Path(__file__).parents[2]
-OAERP = str(Path(sys.executable).parent / "oaerp")
 
 
 class System:
@@ -35,7 +34,9 @@ class System:
         """Starts `oaerp COMMAND`; its log stands in the folder."""
         log = (self.folder / f"{command[0]}-{len(self._children)}.log").open("wb")
         with log:
-            child = subprocess.Popen([OAERP, *command], env=self.env, cwd=self.folder, stdout=log, stderr=log)
+            child = subprocess.Popen(
+                [sys.executable, "-m", "workers.run", *command], env=self.env, cwd=ROOT, stdout=log, stderr=log
+            )
         self._children.append(child)
         return child
 
