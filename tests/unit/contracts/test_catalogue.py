@@ -125,11 +125,12 @@ def test_a_wrong_file_of_codes_is_refused(text: str) -> None:
         read_family("con", text)
 
 
-def test_every_code_a_contract_raises_is_in_the_catalogue() -> None:
+def test_every_contract_code_is_raised_somewhere_and_is_in_the_catalogue() -> None:
     import re
     from pathlib import Path
 
-    sources = (Path(__file__).parents[3] / "contracts").rglob("*.py")
+    root = Path(__file__).parents[3]
+    sources = [path for package in ("contracts", "connector") for path in (root / package).rglob("*.py")]
     raised = {name for source in sources for name in re.findall(r'"(CON-\d{3})"', source.read_text("utf-8"))}
 
     assert raised <= set(all_codes())
