@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -121,3 +122,13 @@ def test_no_translation_is_left_over() -> None:
         made(Asking("zh", english.chinese, []))
 
     assert sorted(set(english.chinese) - asked) == []
+
+
+def test_every_code_that_the_code_gives_is_in_the_catalogue() -> None:
+    given: dict[str, str] = {}
+    for package in ("contracts", "connector", "workers"):
+        for path in (DOCS.parent / package).rglob("*.py"):
+            for name in re.findall(r'"((?:CON|MAP|ERP|OA|SYN|SEC|CFG|OPS)-[0-9]{3})"', path.read_text("utf-8")):
+                given[name] = str(path)
+
+    assert {name: path for name, path in given.items() if name not in all_codes()} == {}
