@@ -32,8 +32,9 @@ def seen(tx: Connection, scope: str, key: str, sha256: str) -> Answer | None:
         insert(idempotency_keys)
         .values(scope=scope, key=key, request_sha256=sha256, status=0, body=b"")
         .on_conflict_do_nothing()
+        .returning(idempotency_keys.c.key)
     )
-    if reserved.rowcount:
+    if reserved.first() is not None:
         return None
     first = tx.execute(
         select(idempotency_keys.c.request_sha256, idempotency_keys.c.status, idempotency_keys.c.body).where(

@@ -29,6 +29,7 @@ from typing import Any
 
 from connector.oa.piece import Piece, Span
 from contracts import Finding, Refused, parse_event
+from contracts.expense import LINES_MAX
 
 CSV = "text/csv"
 LINE_CHARACTERS_MAX = 64 * 1024
@@ -203,6 +204,9 @@ def _piece(
     if len(numbers) > 20:
         where += f" and {len(numbers) - 20} more"
     raw = "".join([head, *(text[slice(*row.span)] for row in report.rows)]).encode()
+    if len(numbers) > LINES_MAX:
+        fix = "split the report"
+        report.findings.append(Finding("CON-118", where, f"at most {LINES_MAX} lines", f"{len(numbers)} lines", fix))
     if report.findings:
         return Piece(where, raw, CSV, findings=report.findings[:100])
     rows = [dict(zip(heading, _cells(text, row, delimiter), strict=True)) for row in report.rows]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import binascii
+import base64
 import hmac
 import re
 import time
@@ -111,14 +111,14 @@ class WebhookOa:
 
 
 def _key(secret: str) -> Webhook:
+    text = secret.removeprefix("whsec_")
     try:
-        key = Webhook(secret)
-        size = len(binascii.a2b_base64(secret.removeprefix("whsec_") + "=="))
-    except (ValueError, RuntimeError) as error:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError as error:
         raise Misconfigured("a webhook secret is not whsec_ and base64") from error
-    if size < SECRET_BYTES_MIN:
+    if len(key) < SECRET_BYTES_MIN:
         raise Misconfigured(f"a webhook secret has fewer than {SECRET_BYTES_MIN} bytes", code="CFG-702")
-    return key
+    return Webhook(key)
 
 
 def _refused(code: str, path: str, expected: str, got: str, fix: str) -> Refused:
