@@ -60,7 +60,8 @@ def handle(body: str) -> None:
         lines.append({"side": "debit", "account": "6602", "amount": f"{net:f}"})
     lines.append({"side": "debit", "account": "2221", "amount": f"{tax:f}"})
     lines.append({"side": "credit", "account": "2241", "amount": f"{report.total:f}"})
-    with connection() as tx:
+    tx = connection()
+    with tx.transaction():
         fresh = tx.execute(
             "INSERT INTO plain_inbox (source, event_id, body) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1",
             (event.source, event.id, body.encode()),

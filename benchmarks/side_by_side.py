@@ -104,7 +104,7 @@ def ours(servers: BenchServers, events: Sequence[bytes], log: Path) -> float:
     for start in range(0, len(events), 500):
         channel.publish([Message(body) for body in events[start : start + 500]])
     channel.close()
-    command = [str(Path(sys.executable).parent / "oaerp"), "worker"]
+    command = [sys.executable, "-m", "workers.run", "worker"]
     with processes([command] * PROCESSES, env, log):
         return drained(url, "inbox", len(set(events)), log)
 
