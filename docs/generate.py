@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import enum
+import importlib
+import pkgutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -69,8 +71,11 @@ class Command:
 
 def commands() -> Iterator[Command]:
     """Every visible command, groups before what is in them."""
-    from workers.cli import app
+    import workers.cli
+    from workers.cli.base import app
 
+    for module in pkgutil.iter_modules(workers.cli.__path__):
+        importlib.import_module(f"workers.cli.{module.name}")  # each registers its commands
     yield from _walk("oaerp", typer.main.get_command(app))
 
 
@@ -85,11 +90,27 @@ def _walk(path: str, node: Any) -> Iterator[Command]:
             yield from _walk(f"{path} {name}", child)
 
 
+EXIT_CODES: Mapping[str, tuple[str, str]] = {
+    "OK": ("all went well", "一切正常"),
+    "FINDINGS": ("something was found: a report is refused, a check failed, a difference", "有检查结果：报销单被拒绝、检查未通过、存在差异"),
+    "USAGE": ("wrong usage", "用法错误"),
+    "CONFIGURATION": ("wrong or unsafe settings", "设置错误或不安全"),
+    "AWAY": ("ledger, broker or another system is away", "台账、消息中间件或其他系统不可用"),
+    "NOT_PERMITTED": ("not permitted", "无权限"),
+    "PARTLY": ("a part was done, a part refused", "部分完成，部分被拒绝"),
+    "CONFLICT": ("it is in another state than you think, or somebody else is at it", "状态与预期不同，或他人正在处理"),
+    "BUG": ("a fault of the connector", "连接器自身的故障"),
+    "INTERRUPTED": ("interrupted", "已中断"),
+}  # fmt: skip
+
+
 def commands_page(text: Texts) -> str:
-    """Every command with its arguments, options and defaults."""
+    """Every command with its arguments, options and defaults, and the exit codes."""
+    from workers.cli import base
+
     head = {
-        "en": "# Commands\n\nData goes to stdout, progress and messages to stderr.\n",
-        "zh": "# 命令\n\n数据输出到 stdout，进度与提示输出到 stderr。\n",
+        "en": "# Commands\n\nData goes to stdout, progress and messages to stderr.\nThe options of `oaerp` stand before the command.\n",
+        "zh": "# 命令\n\n数据输出到 stdout，进度与提示输出到 stderr。\n`oaerp` 的选项写在命令之前。\n",
     }
     parts = [head[text.language]]
     for command in commands():
@@ -97,6 +118,9 @@ def commands_page(text: Texts) -> str:
         if rows := list(_parameters(command, text)):
             columns = ("name", "default", "meaning") if text.language == "en" else ("名称", "默认值", "说明")
             parts.append("\n" + _table(columns, rows))
+    title, columns = ("Exit codes", ("code", "meaning")) if text.language == "en" else ("退出码", ("退出码", "含义"))
+    meanings = [(str(getattr(base, name)), said[LANGUAGES.index(text.language)]) for name, said in EXIT_CODES.items()]
+    parts.append(f"\n## {title}\n\n" + _table(columns, meanings))
     return "".join(parts)
 
 
