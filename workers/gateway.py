@@ -30,6 +30,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -48,6 +49,7 @@ from workers.problem import Language, Problem, told
 from workers.request import (
     BATCH_TYPE,
     XML_TYPES,
+    HeaderLimit,
     bad_request,
     client_of,
     heard_out,
@@ -95,6 +97,7 @@ def make_gateway(runtime: Runtime, *, gauges: Gauges | None = None, body_s: floa
             Route("/readyz", gateway.readyz),
             Route("/metrics", gateway.metrics),
         ],
+        middleware=[Middleware(HeaderLimit)],
         exception_handlers={HTTPException: _no_such_door},
     )
 

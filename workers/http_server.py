@@ -14,8 +14,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from connector.errors import Misconfigured
 from contracts import Finding
 from workers.problem import PROBLEM, Problem
+from workers.request import HEADER_BYTES_MAX
 
-HEADER_BYTES_MAX = 16 * 1024
 HEADERS_S = 10.0  # A request's headers must be here by then.
 KEEP_ALIVE_S = 5
 GRACE_S = 20  # Requests at work may finish this long after a stop was asked for.
@@ -93,6 +93,10 @@ class Patient(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()  # The next request's headers may have begun to arrive already.
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()

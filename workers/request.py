@@ -9,16 +9,34 @@ import ipaddress
 from collections.abc import Sequence
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from contracts import Finding
 from workers.problem import Language, Problem, language_of
 
+HEADER_BYTES_MAX = 16 * 1024
 DRAIN_BYTES_MAX = 64 * 1024 * 1024  # Read and dropped, so that a client that still sends can read why it was refused.
 DRAIN_S = 5.0
 
 EVENT_TYPES = ("application/cloudevents+json", "application/json")
 BATCH_TYPE = "application/cloudevents-batch+json"
 XML_TYPES = ("application/xml", "text/xml")
+
+
+class HeaderLimit:
+    """Middleware: a request with more than HEADER_BYTES_MAX of headers goes no further."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        size = sum(len(name) + len(value) + 4 for name, value in scope.get("headers", ()))
+        answer = self._app
+        if size > HEADER_BYTES_MAX:
+            expected = f"at most {HEADER_BYTES_MAX} bytes of headers"
+            finding = bad_request("", expected, f"{size} bytes", "send less")
+            answer = Problem(431, finding, {"connection": "close"}).response("en")
+        await answer(scope, receive, send)
 
 
 def client_of(request: Request, tokens: Sequence[bytes]) -> str:

@@ -222,7 +222,7 @@ def test_memory_holds_the_table_and_one_report_at_a_time() -> None:
 
 
 def test_a_withdrawal_needs_no_lines() -> None:
-    content = "number,version,event,withdrawn_at,reason\nA,2,withdrawn,2025-04-05T10:00:00+08:00,duplicate\n".encode()
+    content = b"number,version,event,withdrawn_at,reason\nA,2,withdrawn,2025-04-05T10:00:00+08:00,duplicate\n"
 
     event = read("a.csv", content)[0].event
 
