@@ -151,4 +151,8 @@ def _oa(system: System, settings: Settings) -> Adapter:
             from connector.oa.cubicweb import Cubicweb
 
             return Cubicweb(system)
-    raise Misconfigured(f"oa adapter {system.adapter!r} is unknown; there are webhook, cubicweb")
+        case "simulator":
+            from connector.testing.oa_simulator import SimulatorOa
+
+            return SimulatorOa(system)
+    raise Misconfigured(f"oa adapter {system.adapter!r} is unknown; there are webhook, cubicweb, simulator")

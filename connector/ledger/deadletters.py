@@ -45,6 +45,13 @@ class Letter:
     blocks: bool = False
 
 
+def sentence(findings: Sequence[Finding]) -> str:
+    """What is wrong, as one sentence of a letter: the first finding, and how many more there are."""
+    first = findings[0]
+    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
+    return f"{first.path or 'message'}: expected {first.expected}, got {first.got}; {first.fix}{more}"
+
+
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which letters: every given field must match."""
@@ -98,6 +105,23 @@ def park(tx: Connection, letter: Letter) -> int:
                 dead_letters.c.event_id == letter.event_id,
                 dead_letters.c.state.in_(("replayed", "open")),
             )
+        )
+    else:
+        # The same bytes refused once more by the same door are the same trouble.
+        known = (
+            tx.scalar(
+                select(dead_letters.c.id).where(
+                    dead_letters.c.state == "open",
+                    dead_letters.c.code == letter.code,
+                    dead_letters.c.door == letter.door,
+                    dead_letters.c.event_id.is_(None),
+                    dead_letters.c.posting_id.is_(None),
+                    dead_letters.c.write_back_id.is_(None),
+                    dead_letters.c.body == letter.body,
+                )
+            )
+            if letter.posting_id is None and letter.write_back_id is None
+            else None
         )
     if known is None:
         known = tx.execute(

@@ -16,10 +16,10 @@ def take(tx: Connection, job: str, every_s: float) -> bool:
         else "((julianday('now') - 2440587.5) * 86400.0)"
     )
     turn = int(tx.scalar(text(f"SELECT CAST(floor({seconds} / :every) AS bigint)"), {"every": every_s}) or 0)
-    taken = tx.execute(
-        text("INSERT INTO ticks (job, slot, worker) VALUES (:job, :turn, '') ON CONFLICT DO NOTHING"),
+    taken = tx.scalar(
+        text("INSERT INTO ticks (job, slot, worker) VALUES (:job, :turn, '') ON CONFLICT DO NOTHING RETURNING 1"),
         {"job": job, "turn": turn},
-    ).rowcount
+    )
     if taken:
         tx.execute(text("DELETE FROM ticks WHERE job = :job AND slot < :old"), {"job": job, "old": turn - KEPT_TURNS})
     return bool(taken)

@@ -51,7 +51,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, b
     voucher = to_voucher(event.data, book) if intent == "book" else None
     if isinstance(voucher, Refusal):
         first = voucher.findings[0]
-        letter = _letter(item, document, first.code, str(first), blocks=True)
+        letter = _letter(item, document, first.code, deadletters.sentence(voucher.findings), blocks=True)
         letter.findings, letter.waits_for = voucher.findings, ", ".join(voucher.waits_for) or None
         batch.park(item, document, letter)
         return

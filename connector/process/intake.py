@@ -96,11 +96,9 @@ def refuse_in(
     event_id: str | None = None,
 ) -> int:
     """The same inside a transaction of the caller; where `event_id` is given, refusing it again gives the same letter."""
-    first = findings[0]
-    more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
     letter = deadletters.Letter(
-        code=first.code,
-        message=f"{first.path}: expected {first.expected}, got {first.got}; {first.fix}{more}",
+        code=findings[0].code,
+        message=deadletters.sentence(findings),
         door=door,
         body=raw,
         content_type=content_type,

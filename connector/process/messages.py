@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from connector.channels import GIVEN_UP, Message
 from connector.channels.signature import verify
-from connector.ledger.deadletters import Letter
+from connector.ledger.deadletters import Letter, sentence
 from connector.ledger.documents import Document, EventKey
 from connector.process.batch import Arrived
 from connector.settings import Security
@@ -39,10 +39,9 @@ def open_messages(messages: Sequence[Message], security: Security, door: str) ->
 
 def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
     first = refused.findings[0]
-    more = f" (and {len(refused.findings) - 1} more)" if len(refused.findings) > 1 else ""
     return Letter(
         code=first.code,
-        message=f"{first}{more}",
+        message=sentence(refused.findings),
         door=door,
         body=message.body,
         content_type=message.headers.get("content-type", "application/json"),

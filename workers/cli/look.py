@@ -1,0 +1,83 @@
+"""Commands that only look: preview, config show, doctor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workers.cli.base import (
+    AWAY,
+    FINDINGS,
+    OK,
+    STATE,
+    AsJson,
+    app,
+    console,
+    emit,
+    emit_lines,
+    leave,
+    note,
+    settings,
+    table,
+)
+
+config = typer.Typer(no_args_is_help=True, help="Settings.")
+app.add_typer(config, name="config")
+
+
+@app.command()
+def preview(
+    file: Annotated[Path, typer.Argument(help="One event, JSON or XML.", exists=True, dir_okay=False)],
+    book: Annotated[
+        Path | None, typer.Option(help="Mapping book; default: the settings' one, else the starter book.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the plan and the voucher a report would become, line by line with the reason. Sends nothing."""
+    from connector.translate import load_book
+    from connector.translate.preview import preview as look
+    from connector.translate.table import render
+
+    content_type = "application/xml" if file.suffix.lower() == ".xml" else "application/json"
+    shown = look(file.read_bytes(), content_type, load_book(book or settings().book))
+    if as_json:
+        sys.stdout.write(shown.to_json().decode() + "\n")
+    else:
+        console().print(render(shown, STATE.language))
+    for warning in shown.warnings:
+        sys.stderr.write(f"! {warning.said(STATE.language)}\n")
+    leave(OK if shown.ok else FINDINGS)
+
+
+@config.command("show")
+def config_show(as_json: AsJson = False) -> None:
+    """Show every setting, its value and where it comes from. Secrets are masked."""
+    from workers.doctor import settings_rows
+
+    rows = settings_rows(settings())
+    if as_json:
+        emit({name: {"value": value, "from": where} for name, value, where in rows})
+    else:
+        table("", ("setting", "value", "from"), rows)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check that the settings are safe and every system answers. Exit 1: unsafe or broken; 4: a server is away."""
+    from workers.doctor import examine
+
+    checks = examine(settings())
+    if as_json:
+        emit_lines(check.as_dict() for check in checks)
+    else:
+        marks = {"ok": "✓", "warning": "!", "failed": "✗", "away": "✗"}
+        table("", ("", "check", "found", "do"), [(marks[c.state], c.name, c.found, c.fix) for c in checks])
+    bad = [check for check in checks if check.state in ("failed", "away")]
+    if bad:
+        note("doctor_bad", bad=len(bad), count=len(checks))
+    else:
+        note("doctor_ok", count=len(checks))
+    leave(FINDINGS if any(c.state == "failed" for c in bad) else AWAY if bad else OK)

@@ -1,0 +1,84 @@
+"""What the command line says, in English and Chinese alike."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Lang = Literal["en", "zh"]
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "interrupted": ("interrupted; what was done is done, the rest is untouched", "已中断；已完成的保留，其余未动"),
+    "file": ("{file}: {why}", "{file}：{why}"),
+    "bug": (
+        "this is a fault of the connector; run again with --debug and report it",
+        "这是连接器自身的故障；请加 --debug 重试并报告",
+    ),
+    "not_migrated": (
+        "the ledger's tables are not those of this version; run: oaerp db upgrade",
+        "账本的表结构不是本版本所需；请运行：oaerp db upgrade",
+    ),
+    "needs_yes": ("nobody is here to ask; add --yes", "无人可询问；请加 --yes"),
+    "upgraded": ("the ledger is up to date: {ledger}", "账本已是最新：{ledger}"),
+    "runs": ("{what} runs; stop it with Ctrl-C", "{what} 已启动；按 Ctrl-C 停止"),
+    "up": (
+        "everything runs in this process; gateway http://{host}:{port}; stop it with Ctrl-C",
+        "全部在本进程运行；网关 http://{host}:{port}；按 Ctrl-C 停止",
+    ),
+    "up_needs_memory": (
+        "`oaerp up` runs the embedded default; broker_url names {broker}: start worker, relay, beat and gateway instead",
+        "`oaerp up` 仅用于内嵌模式；broker_url 为 {broker}：请分别启动 worker、relay、beat 和 gateway",
+    ),
+    "beat_needs_broker": ("there is nothing to schedule beside `oaerp up`", "内嵌模式下调度已包含在 `oaerp up` 中"),
+    "published": (
+        "{accepted} accepted, {duplicate} known before, {refused} refused",
+        "接受 {accepted} 条，已有 {duplicate} 条，拒绝 {refused} 条",
+    ),
+    "no_document": ("no document {number} in this ledger", "账本中没有单据 {number}"),
+    "more_companies": (
+        "{number} exists in several companies; add --company: {companies}",
+        "{number} 存在于多个公司；请加 --company：{companies}",
+    ),
+    "no_letters": ("no dead letters here", "没有死信"),
+    "letters": ("{causes} causes, {count} dead letters", "{causes} 类原因，{count} 条死信"),
+    "no_letter": ("there is no dead letter {id}", "没有编号为 {id} 的死信"),
+    "replaying": ("replaying", "重放中"),
+    "replay_ask": ("Replay {count} dead letters?", "重放 {count} 条死信？"),
+    "replayed": ("{done} replayed, {refused} refused, {left} left", "已重放 {done}，被拒 {refused}，剩余 {left}"),
+    "discard_ask": ("Discard {count} dead letters for good?", "永久作废 {count} 条死信？"),
+    "discarded": ("{done} discarded, {refused} refused", "已作废 {done}，被拒 {refused}"),
+    "choose": ("name the dead letters, or a filter, or --all", "请指定死信编号、筛选条件或 --all"),
+    "dry_run": ("dry run: nothing was changed", "试运行：未作任何更改"),
+    "would_pass": ("would go through now", "现在可以通过"),
+    "would_fail": ("still fails: {why}", "仍会失败：{why}"),
+    "would_read": ("its bytes are read again", "将重新读取原始内容"),
+    "would_ask": ("the ERP is asked again", "将再次询问 ERP"),
+    "would_tell": ("the OA is told again", "将再次通知 OA"),
+    "audit_ok": ("the audit log is whole: {count} entries", "审计日志完整：{count} 条"),
+    "audit_broken": (
+        "the audit log was changed: entry {id} is not what it was",
+        "审计日志被改动：第 {id} 条与原记录不符",
+    ),
+    "doctor_ok": ("all {count} checks passed", "{count} 项检查全部通过"),
+    "doctor_bad": ("{bad} of {count} checks failed", "{count} 项检查中有 {bad} 项失败"),
+    "demo_start": ("30 reports through the embedded default, in {home}", "在内嵌模式下处理 30 张报销单，目录 {home}"),
+    "demo_working": ("booking", "入账中"),
+    "demo_stuck": ("the demo did not come to rest within {seconds} s", "演示在 {seconds} 秒内未完成"),
+    "demo_vouchers": ("Vouchers in the ERP", "ERP 中的凭证"),
+    "demo_letters": ("Dead letters, broken on purpose", "死信（有意制造的错误）"),
+    "demo_totals": ("Totals", "合计"),
+    "demo_agree": (
+        "The totals agree: expected, ledger and ERP say {total} CNY in {count} vouchers.",
+        "合计一致：预期、账本与 ERP 均为 {total} CNY，共 {count} 张凭证。",
+    ),
+    "demo_differ": ("The totals do not agree.", "合计不一致。"),
+    "demo_next": ("Look at one of the dead letters:", "查看其中一条死信："),
+    "demo_next_trace": ("Follow one report from its arrival to its voucher:", "跟踪一张报销单从到达到入账的全过程："),
+    "plan": ("Plan", "计划"),
+    "exit_codes": ("exit codes", "退出码"),
+}
+
+
+def say(key: str, lang: Lang, /, **values: object) -> str:
+    """A text in a language, with its values filled in."""
+    english, chinese = TEXTS[key]
+    return (chinese if lang == "zh" else english).format(**values)

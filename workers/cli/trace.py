@@ -1,0 +1,68 @@
+"""`oaerp trace`: a document's whole story, with times."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from workers.cli.base import CONFLICT, FINDINGS, AsJson, app, emit, hint, leave, note, out, runtime, table
+
+if TYPE_CHECKING:
+    from connector.ledger.story import Story
+
+
+@app.command()
+def trace(
+    number: Annotated[str, typer.Argument(help="The document's number in the OA.")],
+    company: Annotated[str | None, typer.Option(help="Where several companies use the number.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell a document's whole story: every event, plan, call, answer, dead letter and person, with times."""
+    from connector.ledger import story
+
+    with runtime() as opened, opened.ledger.begin() as tx:
+        companies = story.companies_of(tx, number)
+        if company is None and len(companies) > 1:
+            note("more_companies", number=number, companies=", ".join(companies))
+            leave(CONFLICT)
+        told = story.tell(tx, company or companies[0], number) if companies else None
+    if told is None:
+        note("no_document", number=number)
+        leave(FINDINGS)
+    if as_json:
+        emit(told.as_dict())
+        return
+    _show(told)
+    blocked = told.document["blocked_by"]
+    if blocked is not None:
+        hint(f"deadletters show {blocked}")
+
+
+def _show(told: Story) -> None:
+    document = told.document
+    out(
+        f"{document['company']}/{document['number']}  {document['source']}  version {document['version']}  {document['state']}"
+    )
+    out()
+    table(
+        "",
+        ("time (UTC)", "what", ""),
+        [(m.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], m.what, m.said) for m in told.moments],
+    )
+    for voucher in told.vouchers:
+        out()
+        number = f"  {voucher['erp_number']}" if voucher["erp_number"] else ""
+        rows = [
+            (
+                line["account"],
+                line["amount"] if line["side"] == "debit" else "",
+                line["amount"] if line["side"] == "credit" else "",
+                " ".join(line["dimensions"].values()),
+                line.get("rule", ""),
+            )
+            for line in voucher["lines"]
+        ]
+        rows.append(("", voucher["total_debit"], voucher["total_credit"], "", ""))
+        title = f"{voucher['reference']}  {voucher['date']}  {voucher['currency']}  {voucher['state']}{number}"
+        table(title, ("account", "debit", "credit", "dimensions", "rule"), rows, right=("debit", "credit"))
