@@ -23,13 +23,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
-from tests.support.servers import BenchServers, bench_servers
 
 from benchmarks import plain_celery
 from connector.bootstrap import open_channel
 from connector.channels import Message
 from connector.ledger import Ledger
 from connector.settings import Settings
+from tests.support.servers import BenchServers, bench_servers
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = json.loads((ROOT / "contracts/examples/expense-report-approved.case-a.json").read_bytes())

@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     oa: tuple[System, ...] = Field(default=(), description="the OA systems")
     erp: tuple[System, ...] = Field(default=(), description="the ERP systems, one for each company")
     record_owners: Mapping[str, Mapping[str, Literal["oa", "erp"]]] = Field(
-        default_factory=lambda: {"employee": {"*": "oa", "bank_account": "erp", "supplier_code": "erp"}},
+        default={"employee": {"*": "oa", "bank_account": "erp", "supplier_code": "erp"}},
         description="which system owns a field of a master record; `*` is the rest",
     )
 

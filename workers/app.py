@@ -36,8 +36,7 @@ def make_app(runtime: Runtime) -> Celery:
     app = Celery("oaerp", set_as_current=False)
     app.conf.update(configuration(settings))
     app.conf.beat_schedule = schedule.entries(runtime)
-    app.park_raw = park_raw
-    app.runtime = runtime
+    vars(app)["runtime"] = runtime  # for the batch step, which Celery builds itself
     app.steps["consumer"].add(EventStep)
     tasks.register(app, runtime)
     return app

@@ -16,6 +16,7 @@ from celery.exceptions import WorkerShutdown
 from celery.worker.consumer import Consumer
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 from kombu.transport import redis as kombu_redis
+from kombu.transport.virtual import Message as VirtualMessage
 
 log = structlog.get_logger(__name__)
 
@@ -73,6 +74,7 @@ class SafeConsumer(Consumer):
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery's handler of a message, reached only by what is ours."""
         handle = super().create_task_handler(*args, **kwargs)
+        broken: tuple[type[BaseException], ...] = (OSError, *_connection_errors(self))
 
         def guarded(message: Any) -> None:
             reason = refusal(
@@ -83,7 +85,7 @@ class SafeConsumer(Consumer):
                 return
             try:
                 handle(message)
-            except (OSError, *self.connection_errors):
+            except broken:
                 raise
             except Exception as error:  # noqa: BLE001 - the edge where one message must not end the worker
                 self.park(message, f"taking it fails: {type(error).__name__}: {error}")
@@ -95,11 +97,11 @@ class SafeConsumer(Consumer):
         body = message.body if isinstance(message.body, bytes) else str(message.body).encode("utf-8", "replace")
         described = json.dumps({"headers": message.headers, "content_type": message.content_type}, default=repr)
         self._park(described.encode() + b"\n" + body, reason)
-        message.ack_log_error(log, self.connection_errors)
+        message.ack_log_error(log, _connection_errors(self))
 
     def _park(self, raw: bytes, reason: str) -> None:
         try:
-            self.app.park_raw(raw, reason)
+            PARK_RAW["park"](raw, reason)
         except Exception as error:
             log.error("a message could not be parked; the worker ends without acknowledging it", error=str(error))
             raise WorkerShutdown(1) from error
@@ -119,6 +121,11 @@ class SafeConsumer(Consumer):
     def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
         """Celery would reject it."""
         self.park(message, f"it is not valid: {exc}")
+
+
+def _connection_errors(consumer: Any) -> tuple[type[BaseException], ...]:
+    errors: tuple[type[BaseException], ...] = consumer.connection_errors
+    return errors
 
 
 def _mark_compressed(headers: Any) -> None:
@@ -153,14 +160,19 @@ class SafeAmqpTls(pyamqp.SSLTransport):
     Connection = _AmqpConnection
 
 
-class _RedisMessage(kombu_redis.Transport.Channel.Message):
+# Celery's stubs know little of kombu's inside.
+_KombuRedisChannel: Any = kombu_redis.Channel
+
+
+class _RedisMessage(VirtualMessage):
     def __init__(self, payload: Any, channel: Any = None, **kwargs: Any) -> None:
         _mark_compressed(payload.get("headers"))
         super().__init__(payload, channel=channel, **kwargs)
 
 
-class _RedisChannel(kombu_redis.Channel):
+class _RedisChannel(_KombuRedisChannel):  # type: ignore[misc]
     Message = _RedisMessage
+    _popped: Any = None
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         """A client that remembers what it popped last: whoever pops something unreadable must still be able to keep it."""
@@ -177,7 +189,7 @@ class _RedisChannel(kombu_redis.Channel):
         return client
 
     def _brpop_read(self, **options: Any) -> Any:
-        self._popped: Any = None
+        self._popped = None
         try:
             return super()._brpop_read(**options)
         except (Empty, OSError, *self.connection_errors, WorkerShutdown):

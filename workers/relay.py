@@ -22,7 +22,7 @@ def run(runtime: Runtime, stop: threading.Event) -> None:
     retrying = Retrying(
         retry=retry_if_exception_type((Unavailable, DBAPIError)),
         wait=wait_exponential_jitter(multiplier=0.2, max=5),
-        sleep=stop.wait,
+        sleep=lambda seconds: _wait(stop, seconds),
         stop=lambda _: stop.is_set(),
         retry_error_callback=lambda _: None,
         before_sleep=lambda state: log.warning(
@@ -60,3 +60,7 @@ def relay_once(runtime: Runtime, channel: Channel) -> int:
             outbox.failed(tx, [row.id for row in rows])
         raise
     return len(rows)
+
+
+def _wait(stop: threading.Event, seconds: float) -> None:
+    stop.wait(seconds)

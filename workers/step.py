@@ -77,7 +77,7 @@ class EventLoop(threading.Thread):
         retrying = Retrying(
             retry=retry_if_exception_type(Unavailable),
             wait=wait_exponential_jitter(multiplier=0.2, max=10),
-            sleep=self._ending.wait,
+            sleep=self._wait,
             stop=lambda _: self._ending.is_set(),
             reraise=False,
             retry_error_callback=lambda _: None,
@@ -85,6 +85,9 @@ class EventLoop(threading.Thread):
         )
         while not self._ending.is_set():
             retrying(self._consume)
+
+    def _wait(self, seconds: float) -> None:
+        self._ending.wait(seconds)
 
     def _consume(self) -> None:
         """Works on one connection until it breaks (Unavailable) or the worker ends. What was received and not

@@ -94,7 +94,7 @@ class RedisChannel:
     def depth(self) -> int:
         """Entries in the stream: waiting or not yet acknowledged."""
         with self._errors():
-            return int(cast(int, self._redis.xlen(self.stream)))
+            return int(self._redis.xlen(self.stream))
 
     def close(self) -> None:
         """Leaves the group where nothing is pending; what is pending is taken over by others."""

@@ -107,7 +107,7 @@ def insert_many(tx: Connection, table: Table, rows: Sequence[dict[str, Any]]) ->
     if tx.dialect.name == "postgresql":
         cursor = tx.connection.cursor()
         try:
-            with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:  # type: ignore[attr-defined]
+            with cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(tuple(row.values()))
         except psycopg.Error as error:

@@ -65,7 +65,7 @@ COLUMNS = (
 )
 
 
-def _filter(ids: list[int] | None, state: str | None, **fields: str | None) -> Filter:
+def _filter(ids: list[int] | None, state: str | None, **fields: Any) -> Filter:
     from connector.ledger.deadletters import Filter
 
     return Filter(ids=tuple(ids or ()), state=state, **fields)
