@@ -11,7 +11,9 @@ from connector.plan import Cancel, DocumentState, Plan, Post, Reverse, Standing,
 HOME = "/oa/feishu/C01"
 
 
-def document(version: int = 0, *standing: Standing, sha: str | None = None, blocked_by: int | None = None) -> DocumentState:
+def document(
+    version: int = 0, *standing: Standing, sha: str | None = None, blocked_by: int | None = None
+) -> DocumentState:
     return DocumentState(version, sha or (f"content {version}" if version else None), HOME, blocked_by, standing)
 
 
@@ -19,7 +21,9 @@ def arriving(number: int, intent: str = "book", *, sha: str | None = None, relea
     return Version(number, sha or f"content {number}", HOME, intent, released)  # type: ignore[arg-type]
 
 
-def posting(id_: int, version: int, state: str, *, purpose: str = "post", attempts: int = 1, reverses: int | None = None) -> Standing:
+def posting(
+    id_: int, version: int, state: str, *, purpose: str = "post", attempts: int = 1, reverses: int | None = None
+) -> Standing:
     return Standing(id_, version, purpose, state, attempts, reverses)  # type: ignore[arg-type]
 
 
@@ -43,21 +47,69 @@ TAKEN_BACK = posting(2, 1, "PENDING", purpose="reverse", attempts=0, reverses=1)
 TABLE = [
     ("a first version is posted", document(), arriving(1), "applied", ["post 1"]),
     ("a first version may be any number", document(), arriving(7), "applied", ["post 7"]),
-    ("a change after posting is reversed and posted anew", document(1, POSTED), arriving(2), "applied", ["reverse 1", "post 2"]),
+    (
+        "a change after posting is reversed and posted anew",
+        document(1, POSTED),
+        arriving(2),
+        "applied",
+        ["reverse 1", "post 2"],
+    ),
     ("a withdrawal after posting is reversed", document(1, POSTED), arriving(2, "withdraw"), "applied", ["reverse 1"]),
-    ("a withdrawal before posting drops the posting", document(1, UNSENT), arriving(2, "withdraw"), "applied", ["cancel 1"]),
+    (
+        "a withdrawal before posting drops the posting",
+        document(1, UNSENT),
+        arriving(2, "withdraw"),
+        "applied",
+        ["cancel 1"],
+    ),
     ("a withdrawal of nothing needs nothing", document(), arriving(1, "withdraw"), "applied", []),
-    ("a change before sending replaces the posting", document(1, UNSENT), arriving(2), "applied", ["cancel 1", "post 2"]),
+    (
+        "a change before sending replaces the posting",
+        document(1, UNSENT),
+        arriving(2),
+        "applied",
+        ["cancel 1", "post 2"],
+    ),
     ("the same version again is nothing", document(1, POSTED), arriving(1), "duplicate", []),
     ("an older version is nothing", document(3, POSTED), arriving(2), "superseded", []),
     ("an older withdrawal is nothing", document(3, POSTED), arriving(2, "withdraw"), "superseded", []),
     ("one version with two contents is parked", document(1, POSTED), arriving(1, sha="other"), "parked", []),
-    ("a version waits while the one before is being sent", document(1, posting(1, 1, "SENDING")), arriving(2), "held", []),
-    ("a version waits while the one before is in doubt", document(1, posting(1, 1, "UNKNOWN")), arriving(2), "held", []),
-    ("a version waits while the one before is to be sent again", document(1, posting(1, 1, "PENDING")), arriving(2), "held", []),
+    (
+        "a version waits while the one before is being sent",
+        document(1, posting(1, 1, "SENDING")),
+        arriving(2),
+        "held",
+        [],
+    ),
+    (
+        "a version waits while the one before is in doubt",
+        document(1, posting(1, 1, "UNKNOWN")),
+        arriving(2),
+        "held",
+        [],
+    ),
+    (
+        "a version waits while the one before is to be sent again",
+        document(1, posting(1, 1, "PENDING")),
+        arriving(2),
+        "held",
+        [],
+    ),
     ("a version waits behind a parked one", document(1, POSTED, blocked_by=9), arriving(2), "held", []),
-    ("a released version passes", document(1, POSTED, blocked_by=9), arriving(2, released=True), "applied", ["reverse 1", "post 2"]),
-    ("what is being reversed is not reversed twice", document(2, POSTED, TAKEN_BACK), arriving(3), "applied", ["post 3"]),
+    (
+        "a released version passes",
+        document(1, POSTED, blocked_by=9),
+        arriving(2, released=True),
+        "applied",
+        ["reverse 1", "post 2"],
+    ),
+    (
+        "what is being reversed is not reversed twice",
+        document(2, POSTED, TAKEN_BACK),
+        arriving(3),
+        "applied",
+        ["post 3"],
+    ),
     (
         "a third version drops the second and keeps the reversal of the first",
         document(2, POSTED, TAKEN_BACK, posting(3, 2, "PENDING", attempts=0)),
@@ -74,21 +126,49 @@ TABLE = [
     ),
     (
         "a reversal that the ERP rejected is asked for again",
-        document(2, POSTED, posting(2, 1, "REJECTED", purpose="reverse", reverses=1), posting(3, 2, "PENDING", attempts=0)),
+        document(
+            2, POSTED, posting(2, 1, "REJECTED", purpose="reverse", reverses=1), posting(3, 2, "PENDING", attempts=0)
+        ),
         arriving(2, released=True),
         "applied",
         ["cancel 2", "reverse 1", "post 2"],
     ),
-    ("a rejected version is posted again when a person lets it go", document(1, posting(1, 1, "REJECTED")), arriving(1, released=True), "applied", ["post 1"]),
-    ("a rejected version that only comes again is nothing", document(1, posting(1, 1, "REJECTED")), arriving(1), "duplicate", []),
-    ("a change after a rejection is posted", document(1, posting(1, 1, "REJECTED")), arriving(2), "applied", ["post 2"]),
-    ("a change after a withdrawal is posted", document(2, posting(1, 1, "REVERSED")), arriving(3), "applied", ["post 3"]),
+    (
+        "a rejected version is posted again when a person lets it go",
+        document(1, posting(1, 1, "REJECTED")),
+        arriving(1, released=True),
+        "applied",
+        ["post 1"],
+    ),
+    (
+        "a rejected version that only comes again is nothing",
+        document(1, posting(1, 1, "REJECTED")),
+        arriving(1),
+        "duplicate",
+        [],
+    ),
+    (
+        "a change after a rejection is posted",
+        document(1, posting(1, 1, "REJECTED")),
+        arriving(2),
+        "applied",
+        ["post 2"],
+    ),
+    (
+        "a change after a withdrawal is posted",
+        document(2, posting(1, 1, "REVERSED")),
+        arriving(3),
+        "applied",
+        ["post 3"],
+    ),
     ("a submitted report is only noted", document(), arriving(1, "note"), "applied", []),
     ("a late submission of an old version is only noted", document(3, POSTED), arriving(1, "note"), "applied", []),
 ]
 
 
-@pytest.mark.parametrize(("state", "version", "outcome", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+@pytest.mark.parametrize(
+    ("state", "version", "outcome", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE]
+)
 def test_the_planner_decides(state: DocumentState, version: Version, outcome: str, expected: list[str]) -> None:
     decided = plan(state, version)
 
