@@ -15,10 +15,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "not_migrated": (
         "the ledger's tables are not those of this version; run: oaerp db upgrade",
-        "账本的表结构不是本版本所需；请运行：oaerp db upgrade",
+        "台账的表结构不是本版本所需；请运行：oaerp db upgrade",
     ),
     "needs_yes": ("nobody is here to ask; add --yes", "无人可询问；请加 --yes"),
-    "upgraded": ("the ledger is up to date: {ledger}", "账本已是最新：{ledger}"),
+    "upgraded": ("the ledger is up to date: {ledger}", "台账已是最新：{ledger}"),
     "runs": ("{what} runs; stop it with Ctrl-C", "{what} 已启动；按 Ctrl-C 停止"),
     "up": (
         "everything runs in this process; gateway http://{host}:{port}; stop it with Ctrl-C",
@@ -33,7 +33,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{accepted} accepted, {duplicate} known before, {refused} refused",
         "接受 {accepted} 条，已有 {duplicate} 条，拒绝 {refused} 条",
     ),
-    "no_document": ("no document {number} in this ledger", "账本中没有单据 {number}"),
+    "no_document": ("no document {number} in this ledger", "台账中没有单据 {number}"),
     "more_companies": (
         "{number} exists in several companies; add --company: {companies}",
         "{number} 存在于多个公司；请加 --company：{companies}",
@@ -68,7 +68,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "demo_totals": ("Totals", "合计"),
     "demo_agree": (
         "The totals agree: expected, ledger and ERP say {total} CNY in {count} vouchers.",
-        "合计一致：预期、账本与 ERP 均为 {total} CNY，共 {count} 张凭证。",
+        "合计一致：预期、台账与 ERP 均为 {total} CNY，共 {count} 张凭证。",
     ),
     "demo_differ": ("The totals do not agree.", "合计不一致。"),
     "demo_next": ("Look at one of the dead letters:", "查看其中一条死信："),
