@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 import threading
@@ -32,6 +33,8 @@ def worker(runtime: Runtime) -> int:
         quiet=True,
         loglevel=runtime.settings.log_level,
     )
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: the collector need not look at it in every round
     process.start()
     return int(process.exitcode or 0)
 

@@ -108,6 +108,31 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("scope", "key", name=("pk_idempotency_keys")),
     )
     op.create_table(
+        "inbox",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("source", sa.String(length=200), nullable=False),
+        sa.Column("event_id", sa.String(length=200), nullable=False),
+        sa.Column("type", sa.String(length=120), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("body", sa.LargeBinary(), nullable=False),
+        sa.Column("document_id", Key, nullable=True),
+        sa.Column("version", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("received_at", Instant(), server_default=now(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=("pk_inbox")),
+        sa.UniqueConstraint("source", "event_id", name=("uq_inbox_source_event_id")),
+    )
+    op.create_index("ix_inbox_document", "inbox", ["document_id", "version"], unique=False)
+    op.create_index(
+        "ix_inbox_held",
+        "inbox",
+        ["document_id", "version"],
+        unique=False,
+        postgresql_where=sa.text("outcome = 'held'"),
+        sqlite_where=sa.text("outcome = 'held'"),
+    )
+    op.create_table(
         "originals",
         sa.Column("id", Key, nullable=False),
         sa.Column("source", sa.String(length=200), nullable=False),
@@ -132,60 +157,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_outbox_due", "outbox", ["due_at", "id"], unique=False)
     op.create_index("ix_outbox_event", "outbox", ["source", "event_id"], unique=False)
-    op.create_table(
-        "ticks",
-        sa.Column("job", sa.String(length=120), nullable=False),
-        sa.Column("slot", sa.BigInteger(), nullable=False),
-        sa.Column("worker", sa.String(length=120), nullable=False),
-        sa.Column("created_at", Instant(), server_default=now(), nullable=False),
-        sa.PrimaryKeyConstraint("job", "slot", name=("pk_ticks")),
-    )
-    op.create_table(
-        "inbox",
-        sa.Column("id", Key, nullable=False),
-        sa.Column("source", sa.String(length=200), nullable=False),
-        sa.Column("event_id", sa.String(length=200), nullable=False),
-        sa.Column("type", sa.String(length=120), nullable=False),
-        sa.Column("sha256", sa.String(length=64), nullable=False),
-        sa.Column("body", sa.LargeBinary(), nullable=False),
-        sa.Column("document_id", Key, nullable=True),
-        sa.Column("version", sa.BigInteger(), nullable=True),
-        sa.Column("outcome", sa.String(length=20), nullable=False),
-        sa.Column("note", sa.Text(), nullable=True),
-        sa.Column("received_at", Instant(), server_default=now(), nullable=False),
-        sa.ForeignKeyConstraint(["document_id"], ["documents.id"], name=("fk_inbox_document_id")),
-        sa.PrimaryKeyConstraint("id", name=("pk_inbox")),
-        sa.UniqueConstraint("source", "event_id", name=("uq_inbox_source_event_id")),
-    )
-    op.create_index("ix_inbox_document", "inbox", ["document_id", "version"], unique=False)
-    op.create_index(
-        "ix_inbox_held",
-        "inbox",
-        ["document_id", "version"],
-        unique=False,
-        postgresql_where=sa.text("outcome = 'held'"),
-        sqlite_where=sa.text("outcome = 'held'"),
-    )
-    op.create_table(
-        "master_records",
-        sa.Column("id", Key, nullable=False),
-        sa.Column("document_id", Key, nullable=False),
-        sa.Column("company", sa.String(length=20), nullable=False),
-        sa.Column("kind", sa.String(length=60), nullable=False),
-        sa.Column("key", sa.String(length=120), nullable=False),
-        sa.Column("base", sa.Text(), nullable=False),
-        sa.Column("oa", sa.Text(), nullable=True),
-        sa.Column("erp", sa.Text(), nullable=True),
-        sa.Column("oa_version", sa.BigInteger(), nullable=False),
-        sa.Column("erp_version", sa.BigInteger(), nullable=False),
-        sa.Column("merged", sa.Text(), nullable=False),
-        sa.Column("winners", sa.Text(), nullable=False),
-        sa.Column("conflict", sa.Boolean(), nullable=False),
-        sa.Column("created_at", Instant(), server_default=now(), nullable=False),
-        sa.ForeignKeyConstraint(["document_id"], ["documents.id"], name=("fk_master_records_document_id")),
-        sa.PrimaryKeyConstraint("id", name=("pk_master_records")),
-        sa.UniqueConstraint("company", "kind", "key", name=("uq_master_records_company_kind_key")),
-    )
     op.create_table(
         "postings",
         sa.Column("id", Key, nullable=False),
@@ -217,12 +188,10 @@ def upgrade() -> None:
         sa.CheckConstraint(
             "state IN ('PENDING','SENDING','POSTED','REJECTED','UNKNOWN','REVERSED')", name=("ck_postings_state")
         ),
-        sa.ForeignKeyConstraint(["document_id"], ["documents.id"], name=("fk_postings_document_id")),
         sa.PrimaryKeyConstraint("id", name=("pk_postings")),
         sa.UniqueConstraint("company", "reference", name=("uq_postings_company_reference")),
         sa.UniqueConstraint("document_id", "version", "purpose", name=("uq_postings_document_id_version_purpose")),
     )
-    op.create_index("ix_postings_document", "postings", ["document_id"], unique=False)
     op.create_index(
         "ix_postings_due",
         "postings",
@@ -238,6 +207,52 @@ def upgrade() -> None:
         unique=True,
         postgresql_where=sa.text("purpose = 'post' AND state = 'POSTED'"),
         sqlite_where=sa.text("purpose = 'post' AND state = 'POSTED'"),
+    )
+    op.create_table(
+        "ticks",
+        sa.Column("job", sa.String(length=120), nullable=False),
+        sa.Column("slot", sa.BigInteger(), nullable=False),
+        sa.Column("worker", sa.String(length=120), nullable=False),
+        sa.Column("created_at", Instant(), server_default=now(), nullable=False),
+        sa.PrimaryKeyConstraint("job", "slot", name=("pk_ticks")),
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("posting_id", Key, nullable=False),
+        sa.Column("operation", sa.String(length=10), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("worker", sa.String(length=120), nullable=False),
+        sa.Column("request_sha256", sa.String(length=64), nullable=True),
+        sa.Column("outcome", sa.String(length=20), nullable=True),
+        sa.Column("code", sa.String(length=20), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.Column("started_at", Instant(), server_default=now(), nullable=False),
+        sa.Column("ended_at", Instant(), nullable=True),
+        sa.ForeignKeyConstraint(["posting_id"], ["postings.id"], name=("fk_attempts_posting_id")),
+        sa.PrimaryKeyConstraint("id", name=("pk_attempts")),
+    )
+    op.create_index("ix_attempts_posting", "attempts", ["posting_id"], unique=False)
+    op.create_table(
+        "master_records",
+        sa.Column("id", Key, nullable=False),
+        sa.Column("document_id", Key, nullable=False),
+        sa.Column("company", sa.String(length=20), nullable=False),
+        sa.Column("kind", sa.String(length=60), nullable=False),
+        sa.Column("key", sa.String(length=120), nullable=False),
+        sa.Column("base", sa.Text(), nullable=False),
+        sa.Column("oa", sa.Text(), nullable=True),
+        sa.Column("erp", sa.Text(), nullable=True),
+        sa.Column("oa_version", sa.BigInteger(), nullable=False),
+        sa.Column("erp_version", sa.BigInteger(), nullable=False),
+        sa.Column("merged", sa.Text(), nullable=False),
+        sa.Column("winners", sa.Text(), nullable=False),
+        sa.Column("conflict", sa.Boolean(), nullable=False),
+        sa.Column("created_at", Instant(), server_default=now(), nullable=False),
+        sa.ForeignKeyConstraint(["document_id"], ["documents.id"], name=("fk_master_records_document_id")),
+        sa.PrimaryKeyConstraint("id", name=("pk_master_records")),
+        sa.UniqueConstraint("company", "kind", "key", name=("uq_master_records_company_kind_key")),
     )
     op.create_table(
         "write_backs",
@@ -270,30 +285,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('PENDING','SENDING')"),
         sqlite_where=sa.text("state IN ('PENDING','SENDING')"),
     )
-    op.create_table(
-        "attempts",
-        sa.Column("id", Key, nullable=False),
-        sa.Column("posting_id", Key, nullable=False),
-        sa.Column("operation", sa.String(length=10), nullable=False),
-        sa.Column("attempt", sa.Integer(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("worker", sa.String(length=120), nullable=False),
-        sa.Column("request_sha256", sa.String(length=64), nullable=True),
-        sa.Column("outcome", sa.String(length=20), nullable=True),
-        sa.Column("code", sa.String(length=20), nullable=True),
-        sa.Column("message", sa.Text(), nullable=True),
-        sa.Column("started_at", Instant(), server_default=now(), nullable=False),
-        sa.Column("ended_at", Instant(), nullable=True),
-        sa.ForeignKeyConstraint(["posting_id"], ["postings.id"], name=("fk_attempts_posting_id")),
-        sa.PrimaryKeyConstraint("id", name=("pk_attempts")),
-    )
-    op.create_index("ix_attempts_posting", "attempts", ["posting_id"], unique=False)
 
 
 def downgrade() -> None:
     """Drops them."""
-    op.drop_index("ix_attempts_posting", table_name="attempts")
-    op.drop_table("attempts")
     op.drop_index(
         "ix_write_backs_due",
         table_name="write_backs",
@@ -302,6 +297,10 @@ def downgrade() -> None:
     )
     op.drop_index("ix_write_backs_document", table_name="write_backs")
     op.drop_table("write_backs")
+    op.drop_table("master_records")
+    op.drop_index("ix_attempts_posting", table_name="attempts")
+    op.drop_table("attempts")
+    op.drop_table("ticks")
     op.drop_index(
         "uq_postings_live",
         table_name="postings",
@@ -314,9 +313,11 @@ def downgrade() -> None:
         postgresql_where=sa.text("state IN ('PENDING','SENDING','UNKNOWN')"),
         sqlite_where=sa.text("state IN ('PENDING','SENDING','UNKNOWN')"),
     )
-    op.drop_index("ix_postings_document", table_name="postings")
     op.drop_table("postings")
-    op.drop_table("master_records")
+    op.drop_index("ix_outbox_event", table_name="outbox")
+    op.drop_index("ix_outbox_due", table_name="outbox")
+    op.drop_table("outbox")
+    op.drop_table("originals")
     op.drop_index(
         "ix_inbox_held",
         table_name="inbox",
@@ -325,11 +326,6 @@ def downgrade() -> None:
     )
     op.drop_index("ix_inbox_document", table_name="inbox")
     op.drop_table("inbox")
-    op.drop_table("ticks")
-    op.drop_index("ix_outbox_event", table_name="outbox")
-    op.drop_index("ix_outbox_due", table_name="outbox")
-    op.drop_table("outbox")
-    op.drop_table("originals")
     op.drop_table("idempotency_keys")
     op.drop_table("documents")
     op.drop_index("ix_dead_letters_state", table_name="dead_letters")
