@@ -11,10 +11,13 @@ from sqlalchemy.exc import DBAPIError
 
 from connector.bootstrap import Runtime
 from connector.errors import ConnectorError
-from connector.ledger import ticks
+from connector.ledger import idempotency, ticks
+from workers import schedule
 
 log = structlog.get_logger(__name__)
 
+# Longer than every window in which a webhook or a request is repeated.
+ANSWERS_KEPT_S = 30 * 24 * 3600
 ROUNDS_MAX = 200  # A task ends after so many batches; what is left is rung for again.
 
 
@@ -40,6 +43,18 @@ def register(app: Celery, runtime: Runtime) -> None:
     def poll(system: str) -> None:
         if system in runtime.polled:
             _rounds("poll", system, lambda: _poll(runtime, system))
+
+    @app.task(name="oaerp.tidy")
+    def tidy() -> None:
+        _rounds("tidy", "answers", lambda: _tidy(runtime))
+
+
+def _tidy(runtime: Runtime) -> bool:
+    """Forgets answers that no client asks for again. Events are never forgotten."""
+    with runtime.ledger.begin() as tx:
+        if ticks.take(tx, "tidy", schedule.TIDY_EVERY_S):
+            idempotency.forget(tx, ANSWERS_KEPT_S)
+    return False
 
 
 def _resolve(runtime: Runtime, company: str) -> bool:

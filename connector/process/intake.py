@@ -15,6 +15,7 @@ from connector.adapter import Change
 from connector.ledger import Ledger, deadletters, documents, outbox
 from connector.ledger.documents import DocumentKey, EventKey
 from connector.ledger.tables import originals
+from connector.ledger.tables import outbox as outbox_rows
 from contracts import Finding, to_json
 from contracts.envelope import AnyEvent
 
@@ -69,8 +70,10 @@ def accept_in(tx: Connection, changes: Sequence[Change], door: str) -> list[Acce
 
 def publish(connection: Connection, *events: AnyEvent) -> None:
     """The transactional outbox: the events are sent if, and only if, the caller's own transaction commits. The
-    connection must be one of the ledger's database."""
-    outbox.add(connection, [outbox.OutboxRow(e.source, e.id, e.type, to_json(e)) for e in events])
+    connection must be one of the ledger's database, by whatever driver."""
+    if events:
+        rows = [{"source": e.source, "event_id": e.id, "type": e.type, "body": to_json(e)} for e in events]
+        connection.execute(outbox_rows.insert(), rows)
 
 
 def refuse(

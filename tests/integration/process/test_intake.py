@@ -1,0 +1,101 @@
+"""Intake: what a door was told is safe is safe, once, with the bytes it came as."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from sqlalchemy import create_engine, text
+
+import connector
+from connector.adapter import Change
+from connector.ledger import Ledger
+from connector.process.intake import accept, refuse
+from contracts import Finding, parse_event
+from tests.integration.process.world import World, report
+
+
+def event(**more: object) -> Change:
+    body = json.dumps(report(**more), ensure_ascii=False).encode()  # type: ignore[arg-type]
+    return Change(parse_event(body), body)
+
+
+def unnumbered(amount: str, number: str = "EX1") -> Change:
+    body = json.dumps(report(number, amount=amount), ensure_ascii=False).encode()
+    return Change(parse_event(body), b"what the OA said", unnumbered=True)
+
+
+def waiting(ledger: Ledger) -> int:
+    with ledger.begin() as tx:
+        return int(tx.scalar(text("SELECT count(*) FROM outbox")) or 0)
+
+
+def test_an_event_is_sent_if_the_callers_own_transaction_commits(ledger: Ledger) -> None:
+    engine = create_engine(ledger.engine.url)
+
+    with engine.begin() as own:
+        connector.publish(own, event().event)
+
+    engine.dispose()
+    assert waiting(ledger) == 1
+
+
+def test_an_event_is_not_sent_if_the_callers_own_transaction_fails(ledger: Ledger) -> None:
+    engine = create_engine(ledger.engine.url)
+
+    def fail() -> None:
+        with engine.begin() as own:
+            connector.publish(own, event().event)
+            raise RuntimeError("the OA's own work failed")
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    engine.dispose()
+    assert waiting(ledger) == 0
+
+
+def test_the_same_event_twice_is_told_to_be_a_duplicate(ledger: Ledger) -> None:
+    change = event(event_id="one")
+
+    first, second = accept(ledger, [change, change], "test")
+    (third,) = accept(ledger, [change], "test")
+
+    assert ([first.status, second.status, third.status], waiting(ledger)) == (["accepted", "duplicate", "duplicate"], 1)
+
+
+def test_a_known_event_id_with_other_content_reaches_a_person(world: World, ledger: Ledger) -> None:
+    accept(ledger, [event(event_id="one", amount="1.00")], "test")
+    accept(ledger, [event(event_id="one", amount="2.00")], "test")
+
+    world.deliver()
+
+    assert [letter.code for letter in world.letters()] == ["SYN-301"]
+
+
+def test_an_oa_that_does_not_number_its_versions_gets_one_for_each_content(world: World, ledger: Ledger) -> None:
+    for amount in ("10.00", "10.00", "20.00", "20.00", "10.00"):
+        accept(ledger, [unnumbered(amount)], "poll")
+
+    world.deliver()
+
+    assert [version for version, _ in world.outcomes("EX1")] == [1, 2, 3]
+    assert list(world.live()) == ["C01-EX1-V3"]
+
+
+def test_the_bytes_an_oa_sent_are_kept_beside_the_event(ledger: Ledger) -> None:
+    accept(ledger, [unnumbered("10.00")], "poll")
+
+    with ledger.begin() as tx:
+        kept = tx.execute(text("SELECT door, body FROM originals")).one()
+    assert (kept.door, bytes(kept.body)) == ("poll", b"what the OA said")
+
+
+def test_the_same_bytes_refused_twice_are_one_letter(ledger: Ledger) -> None:
+    finding = Finding("CON-101", "", "JSON", "{", "send JSON")
+
+    first = refuse(ledger, b"{", "folder", [finding])
+    second = refuse(ledger, b"{", "folder", [finding])
+    other = refuse(ledger, b"[", "folder", [finding])
+
+    assert (first == second, first == other) == (True, False)
