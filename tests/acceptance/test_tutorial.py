@@ -15,7 +15,7 @@ import pytest
 from docs import generate
 from tests.support.wait import until
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 STOP_S = 30
 
 
