@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -228,7 +229,16 @@ def with_options(command: str) -> str:
     """The command with the options before it that this run was given."""
     home = f" --home {STATE.home}" if STATE.home is not None else ""
     config = f" --config {STATE.config}" if STATE.config is not None else ""
-    return f"oaerp{home}{config} {command}"
+    return f"{_program()}{home}{config} {command}"
+
+
+def _program() -> str:
+    """What to type for this command here: its name where the shell finds it, else its path."""
+    here = Path(sys.argv[0])
+    found = shutil.which("oaerp")
+    if here.name != "oaerp" or (found is not None and Path(found).resolve() == here.resolve()):
+        return "oaerp"
+    return os.path.relpath(here)
 
 
 def problem(code_name: str, message: str) -> None:
