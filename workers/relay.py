@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from connector.bootstrap import Runtime
-from connector.channels import Channel, Message
+from connector.channels import Channel, Message, named
 from connector.channels.signature import sign
 from connector.errors import Unavailable
 from connector.ledger import outbox
@@ -54,7 +54,15 @@ def relay_once(runtime: Runtime, channel: Channel) -> int:
         return 0
     keys = runtime.settings.security.signing_keys
     try:
-        channel.publish([Message(row.body, {"type": row.type, **sign(row.body, row.event_id, keys)}) for row in rows])
+        channel.publish(
+            [
+                Message(
+                    row.body,
+                    {"type": row.type, **named(row.source, row.event_id), **sign(row.body, row.event_id, keys)},
+                )
+                for row in rows
+            ]
+        )
     except Unavailable:
         with runtime.ledger.begin() as tx:
             outbox.failed(tx, [row.id for row in rows])

@@ -20,6 +20,11 @@ class Message:
     redelivered: bool = False
 
 
+def named(source: str, event_id: str) -> dict[str, str]:
+    """Headers that name the outbox row a message comes from: the only way back to it where the body cannot be read."""
+    return {"outbox-source": source, "outbox-id": event_id}
+
+
 class Channel(Protocol):
     """A broker seen as one durable queue of events. One object serves one thread; open one per thread."""
 

@@ -43,6 +43,7 @@ class Letter:
     posting_id: int | None = None
     write_back_id: int | None = None
     blocks: bool = False
+    sent_as: tuple[str, str] | None = None  # the outbox row that the message says it comes from
 
 
 def sentence(findings: Sequence[Finding]) -> str:

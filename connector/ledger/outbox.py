@@ -76,6 +76,15 @@ def settle(tx: Connection, keys: Sequence[tuple[str, str]]) -> None:
     )
 
 
+def settle_unreadable(tx: Connection, source: str, event_id: str, body: bytes) -> None:
+    """A message that could not be read is kept as a dead letter: its row, where it has one with these very bytes, needs
+    no sending any more."""
+    tx.execute(
+        text("DELETE FROM outbox WHERE source = :source AND event_id = :event_id AND body = :body"),
+        {"source": source, "event_id": event_id, "body": body},
+    )
+
+
 def waiting(tx: Connection) -> int:
     """Events nobody recorded yet."""
     return int(tx.scalar(select(func.count()).select_from(outbox)) or 0)

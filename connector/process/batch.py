@@ -58,7 +58,7 @@ class Batch:
         self.result = BatchResult()
         self.write_backs: list[write_backs.NewWriteBack] = []
         self._entries: dict[EventKey, Entry] = {}
-        self._letters: list[tuple[EventKey | None, deadletters.Letter]] = []
+        self._letters: list[deadletters.Letter] = []
         self._changed: dict[int, Document] = {}
         self._new: dict[int, NewPosting] = {}
         self._cancelled: list[int] = []
@@ -90,7 +90,7 @@ class Batch:
     def park(self, arrived: Arrived, document: Document, letter: deadletters.Letter) -> None:
         """The event goes to a person."""
         self.end(arrived, document, "parked", letter.message)
-        self._letters.append((arrived.key, letter))
+        self._letters.append(letter)
         if letter.blocks:
             document.blocked_by = -1  # known to later versions in this batch; the letter's id comes when it is written
             document.state = "parked" if document.state == "new" else document.state
@@ -98,7 +98,7 @@ class Batch:
 
     def park_bytes(self, letter: deadletters.Letter) -> None:
         """Something that is no event of a document goes to a person."""
-        self._letters.append((None, letter))
+        self._letters.append(letter)
         if letter.source is not None and letter.event_id is not None:
             self._known.append(EventKey(letter.source, letter.event_id))  # nothing of it needs sending any more
         self.result.parked += 1
@@ -141,8 +141,10 @@ class Batch:
         documents.record_postings(self.tx, list(self._new.values()), self._cancelled)
         if self._superseded:
             self._mark_superseded_before()
-        for _key, letter in self._letters:
+        for letter in self._letters:
             deadletters.park(self.tx, letter)
+            if letter.sent_as is not None and all(letter.sent_as):
+                outbox.settle_unreadable(self.tx, *letter.sent_as, letter.body)
         write_backs.add(self.tx, self.write_backs)
         if self._applied_again:
             deadletters.resolve_replayed(self.tx, self._applied_again)

@@ -46,6 +46,7 @@ def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
         body=message.body,
         content_type=message.headers.get("content-type", "application/json"),
         findings=refused.findings,
+        sent_as=(message.headers.get("outbox-source", ""), message.headers.get("outbox-id", "")),
     )
 
 

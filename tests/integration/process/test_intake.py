@@ -9,7 +9,9 @@ from sqlalchemy import create_engine, text
 
 import connector
 from connector.adapter import Change
-from connector.ledger import Ledger
+from connector.channels import Message, named
+from connector.ledger import Ledger, outbox
+from connector.ledger.outbox import OutboxRow
 from connector.process.intake import accept, refuse
 from contracts import Finding, parse_event
 from tests.integration.process.world import World, report
@@ -99,3 +101,23 @@ def test_the_same_bytes_refused_twice_are_one_letter(ledger: Ledger) -> None:
     other = refuse(ledger, b"[", "folder", [finding])
 
     assert (first == second, first == other) == (True, False)
+
+
+def test_an_accepted_event_that_this_version_cannot_read_is_a_letter_and_is_not_sent_for_ever(
+    world: World, ledger: Ledger
+) -> None:
+    newer = json.dumps(report(event_id="one")).replace(".v1", ".v9").encode()
+    with ledger.begin() as tx:
+        outbox.add(tx, [OutboxRow("/oa/feishu/C01", "one", "expense.report.approved.v9", newer)])
+
+    world.runtime.apply_batch([Message(newer, named("/oa/feishu/C01", "one"))])
+
+    assert ([letter.code for letter in world.letters()], waiting(ledger)) == (["CON-111"], 0)
+
+
+def test_a_message_cannot_make_another_ones_event_vanish(world: World, ledger: Ledger) -> None:
+    accept(ledger, [event(event_id="one")], "test")
+
+    world.runtime.apply_batch([Message(b"{", named("/oa/feishu/C01", "one"))])
+
+    assert waiting(ledger) == 1
