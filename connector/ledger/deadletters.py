@@ -18,7 +18,7 @@ from connector.errors import ConnectorError
 from connector.ledger import audit, documents, outbox, write_backs
 from connector.ledger.sql import now, now_text
 from connector.ledger.tables import dead_letters, inbox
-from contracts import Finding, Refused, parse, to_json
+from contracts import AnyEvent, Finding, Refused, parse, to_json
 
 
 @dataclass(slots=True)
@@ -44,6 +44,26 @@ class Letter:
     write_back_id: int | None = None
     blocks: bool = False
     sent_as: tuple[str, str] | None = None  # the outbox row that the message says it comes from
+
+    @classmethod
+    def about(cls, event: AnyEvent, body: bytes, door: str, code: str, message: str, *, keyed: bool = True) -> Letter:
+        """A letter about an event that could be read. Without `keyed` it does not stand for the event itself: the
+        event's key belongs to another message, or must be free to come again."""
+        data: Any = event.data
+        total = getattr(data, "total", None)
+        return cls(
+            code=code,
+            message=message,
+            door=door,
+            body=body,
+            source=event.source if keyed else None,
+            event_id=event.id if keyed else None,
+            type=event.type,
+            company=event.company,
+            number=event.number,
+            amount=None if total is None else f"{total:f}",
+            currency=None if total is None else data.currency,
+        )
 
 
 def sentence(findings: Sequence[Finding]) -> str:

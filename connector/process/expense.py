@@ -131,21 +131,6 @@ def _day_of(event: AnyEvent) -> date:
 
 
 def _letter(item: Arrived, document: Document, code: str, message: str, *, blocks: bool = False) -> Letter:
-    event = item.event
-    data: Any = event.data
-    total = getattr(data, "total", None)
-    return deadletters.Letter(
-        code=code,
-        message=message,
-        door=item.door,
-        body=item.body,
-        source=event.source,
-        event_id=event.id,
-        type=event.type,
-        company=event.company,
-        number=event.number,
-        amount=None if total is None else f"{total:f}",
-        currency=getattr(data, "currency", None),
-        document_id=document.id,
-        blocks=blocks,
-    )
+    letter = Letter.about(item.event, item.body, item.door, code, message)
+    letter.document_id, letter.blocks = document.id, blocks
+    return letter

@@ -9,7 +9,7 @@ import orjson
 from sqlalchemy import RowMapping, select
 
 from connector.conflict import DELETED, Resolution, Side, State, counts, resolve
-from connector.ledger import deadletters
+from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.tables import master_records
 from connector.process.batch import Arrived, Batch
@@ -104,24 +104,14 @@ def _agreed(record: RowMapping | None, told: Mapping[str, State]) -> State:
     return agreed
 
 
-def _letter(item: Arrived, document: Document, resolution: Resolution) -> deadletters.Letter:
+def _letter(item: Arrived, document: Document, resolution: Resolution) -> Letter:
     said = "; ".join(
         f"{parked.field}: the OA says {_shown(parked.oa)}, the ERP says {_shown(parked.erp)}"
         for parked in resolution.parked
     )
-    event = item.event
-    return deadletters.Letter(
-        code="SYN-305",
-        message=f"changed on both sides: {said}",
-        door=item.door,
-        body=item.body,
-        source=event.source,
-        event_id=event.id,
-        type=event.type,
-        company=event.company,
-        number=event.number,
-        document_id=document.id,
-    )
+    letter = Letter.about(item.event, item.body, item.door, "SYN-305", f"changed on both sides: {said}")
+    letter.document_id = document.id
+    return letter
 
 
 def _shown(value: Any) -> str:

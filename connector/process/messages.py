@@ -52,17 +52,8 @@ def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
 
 def _given_up(message: Message, event: AnyEvent, door: str) -> Letter:
     """A message that ended its worker again and again is not tried once more: a person looks at it."""
-    return Letter(
-        code="OPS-802",
-        message=f"given up by the broker: {message.headers[GIVEN_UP]}",
-        door=door,
-        body=message.body,
-        source=event.source,
-        event_id=event.id,
-        type=event.type,
-        company=event.company,
-        number=event.number,
-    )
+    reason = f"given up by the broker: {message.headers[GIVEN_UP]}"
+    return Letter.about(event, message.body, door, "OPS-802", reason)
 
 
 def reread(body: bytes, door: str) -> Arrived:

@@ -128,15 +128,7 @@ class Step:
             letter = letters[0]
         else:
             item = arrived[0]
-            letter = Letter(
-                code="OPS-802",
-                message=reason,
-                door=item.door,
-                body=item.body,
-                type=item.event.type,
-                company=item.event.company,
-                number=item.event.number,
-            )
+            letter = Letter.about(item.event, item.body, item.door, "OPS-802", reason, keyed=False)
         with self.ledger.begin() as tx:
             batch = Batch(tx, {}, {})
             for item in arrived:
@@ -148,16 +140,10 @@ class Step:
 
 
 def _key_reused(item: Arrived, document: Document) -> Letter:
-    return Letter(
-        code="SYN-301",
-        message=f"the event id {item.event.id} was used before with other content",
-        door=item.door,
-        body=item.body,
-        type=item.event.type,
-        company=item.event.company,
-        number=item.event.number,
-        document_id=document.id,
-    )
+    message = f"the event id {item.event.id} was used before with other content"
+    letter = Letter.about(item.event, item.body, item.door, "SYN-301", message, keyed=False)
+    letter.document_id = document.id
+    return letter
 
 
 def _short(error: Exception) -> str:
