@@ -4,17 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import pytest
 
+from tests.support import cubicweb as cubicweb_support
 from tests.support import servers
+from tests.support import tryton as tryton_support
+from tests.support.cubicweb import Cubicweb
+from tests.support.processes import Processes
+from tests.support.real import NotInstalled
 from tests.support.servers import Broker, Databases, Missing
+from tests.support.tryton import Tryton
+
+T = TypeVar("T")
 
 
-def _missing(error: Missing) -> None:
+def _missing(error: Missing | NotInstalled) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(str(error))
     pytest.skip(str(error))
+
+
+def _given(server: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
+    try:
+        context = server()
+        found = context.__enter__()
+    except (Missing, NotInstalled) as error:
+        _missing(error)
+    yield found
+    context.__exit__(None, None, None)
 
 
 @pytest.fixture(scope="session")
@@ -24,10 +45,15 @@ def databases() -> Iterator[Databases]:
         url, _ = servers.find_postgres()
     except Missing as error:
         _missing(error)
-        raise
     made = Databases(url)
     yield made
     made.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres_url(databases: Databases) -> str:
+    """The URL of a new, empty database of this run."""
+    return databases.fresh()
 
 
 @pytest.fixture
@@ -39,18 +65,29 @@ def fresh_postgres_url(databases: Databases) -> Callable[[], str]:
 @pytest.fixture(scope="session")
 def rabbitmq() -> Iterator[Broker]:
     """A RabbitMQ virtual host of this run."""
-    try:
-        with servers.rabbitmq() as broker:
-            yield broker
-    except Missing as error:
-        _missing(error)
+    yield from _given(servers.rabbitmq)
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[Broker]:
     """A Redis and this run's key prefix."""
-    try:
-        with servers.redis_server() as broker:
-            yield broker
-    except Missing as error:
-        _missing(error)
+    yield from _given(servers.redis_server)
+
+
+@pytest.fixture(scope="session")
+def tryton(databases: Databases) -> Iterator[Tryton]:
+    """A real Tryton on a fresh clone of its seeded database."""
+    yield from _given(lambda: tryton_support.running(databases))
+
+
+@pytest.fixture(scope="session")
+def cubicweb() -> Iterator[Cubicweb]:
+    """A real cubicweb-expense with employees E001 to E020."""
+    yield from _given(cubicweb_support.running)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """Starts child processes and ends them with the test."""
+    with Processes(tmp_path) as started:
+        yield started

