@@ -23,18 +23,8 @@ if TYPE_CHECKING:
     from connector.settings import Settings
 
 # Exit codes, the same for every command (docs/reference/commands).
-OK, FINDINGS, USAGE, CONFIGURATION, AWAY, NOT_PERMITTED, PARTLY, CONFLICT, BUG, INTERRUPTED = (
-    0,
-    1,
-    2,
-    3,
-    4,
-    5,
-    6,
-    7,
-    70,
-    130,
-)
+OK, FINDINGS, USAGE, CONFIGURATION, AWAY, NOT_PERMITTED, PARTLY, CONFLICT = range(8)
+BUG, INTERRUPTED = 70, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -84,59 +74,70 @@ def _options(
     STATE.lang = lang  # type: ignore[assignment]
 
 
+# The base of Typer's usage errors, whether this Typer carries its own Click or uses the installed one.
+_UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
 def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
-    import click
-
     from workers.cli import audit, deadletters, demo, look, process, publish, trace  # noqa: F401 - they register
 
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(USAGE)
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        note("interrupted")
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(OK)
+    except typer.Exit as stop:
+        code = stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the edge of the process
-        sys.exit(_ended(error))
+        code = _ended(error)
+    if code == INTERRUPTED:
+        note("interrupted")
     sys.exit(code if isinstance(code, int) else OK)
 
 
 def _ended(error: Exception) -> int:
     """The message and exit code of an error."""
+    if isinstance(error, _UsageError):
+        error.show()
+        return USAGE
     if STATE.debug:
         import traceback
 
         traceback.print_exception(error)
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+    from sqlalchemy.exc import TimeoutError as NoConnection
 
-    from connector.errors import ConnectorError, Misconfigured, Unavailable
+    from connector.errors import Ambiguous, ConnectorError, CredentialsRefused, Misconfigured, Unavailable
 
     match error:
-        case Misconfigured():
-            problem(error.code, error.message)
-            return CONFIGURATION
-        case Unavailable():
-            problem(error.code, error.message)
+        case OperationalError() | InterfaceError() | NoConnection():
+            problem("OPS-805", _first_line(error.orig if isinstance(error, DBAPIError) else error))
             return AWAY
-        case ConnectorError():
-            problem(error.code, error.message)
-            return CONFLICT
-        case DBAPIError():
-            problem("OPS-805", str(error.orig).strip().splitlines()[0])
-            return AWAY
+        case PermissionError() if error.filename:
+            note("file", file=str(error.filename), why=error.strerror or str(error))
+            return NOT_PERMITTED
         case OSError() if error.filename:
             note("file", file=str(error.filename), why=error.strerror or str(error))
             return USAGE
-    problem("OPS-801", f"{type(error).__name__}: {error}")
+        case ConnectorError():
+            problem(error.code, error.message)
+    match error:
+        case Misconfigured():
+            return CONFIGURATION
+        case CredentialsRefused():
+            return NOT_PERMITTED
+        case Unavailable() | Ambiguous():
+            return AWAY
+        case ConnectorError():
+            return NOT_PERMITTED if error.code.startswith("SEC-") else CONFLICT
+    problem("OPS-801", f"{type(error).__name__}: {_first_line(error)}")
     note("bug")
     return BUG
+
+
+def _first_line(error: BaseException | None) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def settings() -> Settings:
@@ -172,7 +173,10 @@ def actor() -> str:
     """Who acts: a person's name in the audit log."""
     import getpass
 
-    return os.environ.get("OAERP_ACTOR") or getpass.getuser()
+    try:
+        return os.environ.get("OAERP_ACTOR") or getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return f"uid {os.getuid()}"
 
 
 # Output
