@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -29,13 +29,12 @@ def _missing(error: Missing | NotInstalled) -> NoReturn:
 
 
 def _given(server: Callable[[], AbstractContextManager[T]]) -> Iterator[T]:
-    try:
-        context = server()
-        found = context.__enter__()
-    except (Missing, NotInstalled) as error:
-        _missing(error)
-    yield found
-    context.__exit__(None, None, None)
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(server())
+        except (Missing, NotInstalled) as error:
+            _missing(error)
+        yield found
 
 
 @pytest.fixture(scope="session")

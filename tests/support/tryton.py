@@ -10,6 +10,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -247,13 +248,14 @@ def _seed(server_url: str, database: str) -> None:
     (folder / "accounts.json").write_text(json.dumps(_accounts(), ensure_ascii=False), encoding="utf-8")
     env = {**os.environ, "TRYTONPASSFILE": str(folder / "password")}
     admin = [str(programs / "trytond-admin"), "-c", str(config), "-d", database, "--email", "admin@example.org"]
-    for command in (
-        [*admin, "--activate-dependencies", "-l", "zh_CN", "-u", *MODULES],
-        [str(programs / "python"), str(SEED), str(config), database, str(folder / "accounts.json")],
-    ):
-        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"Tryton's database was not made: {' '.join(command)}\n{done.stderr[-3000:]}")
+    seed = [str(programs / "python"), str(SEED), str(config), database, str(folder / "accounts.json")]
+    try:
+        for command in ([*admin, "--activate-dependencies", "-l", "zh_CN", "-u", *MODULES], seed):
+            done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(f"Tryton's database was not made: {' '.join(command)}\n{done.stderr[-3000:]}")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _accounts() -> list[dict[str, object]]:
