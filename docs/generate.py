@@ -106,7 +106,7 @@ EXIT_CODES: Mapping[str, tuple[str, str]] = {
 
 def commands_page(text: Texts) -> str:
     """Every command with its arguments, options and defaults, and the exit codes."""
-    from workers.cli import base
+    from workers.cli import state
 
     head = {
         "en": "# Commands\n\nData goes to stdout, progress and messages to stderr.\nThe options of `oaerp` stand before the command.\n",
@@ -119,7 +119,7 @@ def commands_page(text: Texts) -> str:
             columns = ("name", "default", "meaning") if text.language == "en" else ("名称", "默认值", "说明")
             parts.append("\n" + _table(columns, rows))
     title, columns = ("Exit codes", ("code", "meaning")) if text.language == "en" else ("退出码", ("退出码", "含义"))
-    meanings = [(str(getattr(base, name)), said[LANGUAGES.index(text.language)]) for name, said in EXIT_CODES.items()]
+    meanings = [(str(getattr(state, name)), said[LANGUAGES.index(text.language)]) for name, said in EXIT_CODES.items()]
     parts.append(f"\n## {title}\n\n" + _table(columns, meanings))
     return "".join(parts)
 

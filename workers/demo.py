@@ -60,6 +60,7 @@ def prepare(home: Path) -> None:
             raise FileExistsError(0, "not an old demo; choose another --home", str(home))
         shutil.rmtree(home)
     home.mkdir(parents=True, exist_ok=True)
+    home = home.resolve()  # so that the commands it ends with work from any folder
     systems = {
         "home": str(home),
         "erp": [{"adapter": "file", "company": COMPANY, "options": {"path": str(home / "erp")}}],

@@ -7,8 +7,11 @@ because each letter is replayed in a transaction of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, func, or_, select, text, update
@@ -181,23 +184,59 @@ def find(tx: Connection, wanted: Filter) -> list[Row[Any]]:
     return list(tx.execute(statement))
 
 
-def groups(tx: Connection, wanted: Filter) -> list[Row[Any]]:
-    """Letters by cause: code, key they wait for, count, oldest, and one id to look at."""
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Letters with the same code that wait for the same key, with the exact sum per currency and one letter to look at."""
+
+    code: str
+    waits_for: str | None
+    count: int
+    amounts: Mapping[str, Decimal]
+    oldest: datetime
+    example: int
+
+
+def ids(tx: Connection, wanted: Filter) -> list[int]:
+    """The numbers of the letters, oldest first, without limit."""
+    return list(tx.scalars(select(dead_letters.c.id).where(*wanted.where()).order_by(dead_letters.c.id)))
+
+
+def causes(tx: Connection, wanted: Filter) -> list[Cause]:
+    """Letters by cause, the most frequent first, without limit."""
     c = dead_letters.c
-    return list(
-        tx.execute(
-            select(
-                c.code,
-                c.waits_for,
-                func.count().label("count"),
-                func.min(c.created_at).label("oldest"),
-                func.min(c.id).label("example"),
-                func.min(c.message).label("message"),
-            )
-            .where(*wanted.where())
-            .group_by(c.code, c.waits_for)
-            .order_by(func.count().desc(), c.code)
+    # Amounts are text: SQL only counts equal ones, they are added here, exactly.
+    rows = tx.execute(
+        select(
+            c.code,
+            c.waits_for,
+            c.currency,
+            c.amount,
+            func.count().label("count"),
+            func.min(c.created_at).label("oldest"),
+            func.min(c.id).label("example"),
         )
+        .where(*wanted.where())
+        .group_by(c.code, c.waits_for, c.currency, c.amount)
+    ).all()
+    by_cause: dict[tuple[str, str | None], list[Row[Any]]] = defaultdict(list)
+    for row in rows:
+        by_cause[row.code, row.waits_for].append(row)
+    found = [_cause(code, waits_for, members) for (code, waits_for), members in by_cause.items()]
+    return sorted(found, key=lambda cause: (-cause.count, cause.code, cause.example))
+
+
+def _cause(code: str, waits_for: str | None, rows: Sequence[Row[Any]]) -> Cause:
+    amounts: dict[str, Decimal] = defaultdict(Decimal)
+    for row in rows:
+        if row.amount is not None:
+            amounts[row.currency] += Decimal(row.amount) * row._mapping["count"]
+    return Cause(
+        code,
+        waits_for,
+        sum(row._mapping["count"] for row in rows),
+        dict(sorted(amounts.items())),
+        min(row.oldest for row in rows),
+        min(row.example for row in rows),
     )
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import select, text
+from sqlalchemy import and_, or_, select, text
 from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import attempts, audit, dead_letters, documents, inbox, originals, postings, write_backs
@@ -54,6 +54,18 @@ def companies_of(tx: Connection, number: str) -> list[str]:
     )
 
 
+def letters_of(tx: Connection, number: str) -> list[int]:
+    """Dead letters that name the document, also where the ledger knows no such document."""
+    return list(
+        tx.scalars(select(dead_letters.c.id).where(dead_letters.c.number == number).order_by(dead_letters.c.id))
+    )
+
+
+def on_the_way(tx: Connection) -> int:
+    """Accepted events, of whatever document, that no worker has decided about yet."""
+    return int(tx.scalar(text("SELECT count(*) FROM outbox")) or 0)
+
+
 def tell(tx: Connection, company: str, number: str) -> Story | None:
     """The story of a report, or None where the ledger has never heard of it."""
     document = (
@@ -73,7 +85,7 @@ def tell(tx: Connection, company: str, number: str) -> Story | None:
         *_postings(tx, id_),
         *_attempts(tx, id_),
         *_write_backs(tx, id_),
-        *_letters(tx, id_),
+        *_letters(tx, id_, company, number),
     ]
     shown = {name: document[name] for name in ("company", "number", "source", "version", "state", "blocked_by")}
     return Story(shown, _vouchers(tx, id_), sorted(moments, key=lambda moment: moment.at))
@@ -116,14 +128,11 @@ def _postings(tx: Connection, id_: int) -> list[Moment]:
         if row["settled_at"] is not None:
             as_what = f" as {row['erp_number']}" if row["erp_number"] else ""
             why = f": {row['code']} {row['message']}" if row["code"] else ""
-            moments.append(
-                Moment(
-                    row["settled_at"],
-                    row["state"].lower(),
-                    f"{row['reference']} is {row['state']}{as_what}{why}",
-                    details,
-                )
-            )
+            said = f"{row['reference']} is {row['state']}{as_what}{why}"
+            what = row["state"].lower()
+            if row["state"] == "REVERSED":  # settled when it was posted; the reversal is a posting of its own
+                said, what = f"{row['reference']} was posted{as_what}; it is REVERSED now", "posted"
+            moments.append(Moment(row["settled_at"], what, said, details))
     return moments
 
 
@@ -154,10 +163,13 @@ def _write_backs(tx: Connection, id_: int) -> list[Moment]:
     return moments
 
 
-def _letters(tx: Connection, id_: int) -> list[Moment]:
+def _letters(tx: Connection, id_: int, company: str, number: str) -> list[Moment]:
     moments: list[Moment] = []
     names: list[str] = []
-    for row in tx.execute(select(dead_letters).where(dead_letters.c.document_id == id_)).mappings():
+    c = dead_letters.c
+    # What was refused before it reached the document still names it.
+    named = and_(c.document_id.is_(None), c.company == company, c.number == number)
+    for row in tx.execute(select(dead_letters).where(or_(c.document_id == id_, named))).mappings():
         details = {"id": row["id"], "code": row["code"], "state": row["state"], "waits_for": row["waits_for"]}
         moments.append(Moment(row["created_at"], "dead letter", f"{row['id']}: {row['message']}", details))
         names.append(f"dead letter {row['id']}")

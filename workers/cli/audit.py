@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from workers.cli.base import FINDINGS, AsJson, app, emit, leave, note, runtime
+from workers.cli.base import AsJson, app, runtime
+from workers.cli.output import emit, leave, note
+from workers.cli.state import FINDINGS
 
 audit = typer.Typer(no_args_is_help=True, help="The log of what people did.")
 app.add_typer(audit, name="audit")

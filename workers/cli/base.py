@@ -1,30 +1,37 @@
-"""What every command shares: the options before it, output for people and for machines, exit codes, and how errors end."""
+"""What every command shares: the options before it, the settings and the runtime, and how errors end."""
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
+import signal
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli.texts import Lang, say
+from workers.cli.output import note, problem
+from workers.cli.state import (
+    AWAY,
+    BUG,
+    CONFIGURATION,
+    CONFLICT,
+    INTERRUPTED,
+    NOT_PERMITTED,
+    OK,
+    STATE,
+    USAGE,
+)  # fmt: skip
+from workers.cli.texts import say
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from types import FrameType
 
     from connector.bootstrap import Runtime
     from connector.settings import Settings
-
-# Exit codes, the same for every command (docs/reference/commands).
-OK, FINDINGS, USAGE, CONFIGURATION, AWAY, NOT_PERMITTED, PARTLY, CONFLICT = range(8)
-BUG, INTERRUPTED = 70, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,26 +41,6 @@ app = typer.Typer(
     help="Books approved expense reports of an OA in an ERP, exactly once and correct to the cent.",
 )
 
-
-@dataclass(slots=True)
-class State:
-    """The options before the command."""
-
-    home: Path | None = None
-    config: Path | None = None
-    lang: Lang | None = None
-    debug: bool = False
-
-    @property
-    def language(self) -> Lang:
-        """Of messages: the option, else $OAERP_LANG, else the locale's."""
-        if self.lang is not None:
-            return self.lang
-        named = os.environ.get("OAERP_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
-        return "zh" if named.lower().startswith("zh") else "en"
-
-
-STATE = State()
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object (or one a line) on stdout, for machines.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -80,7 +67,7 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
-    from workers.cli import audit, deadletters, demo, look, process, publish, trace  # noqa: F401 - they register
+    from workers.cli import audit, deadletters, demo, look, process, publish, replay, trace  # noqa: F401 - they register
 
     try:
         code = app(standalone_mode=False)
@@ -161,12 +148,22 @@ def runtime(*, migrated: bool = True) -> Iterator[Runtime]:
     opened = open_runtime(settings())
     try:
         if migrated and opened.ledger.dialect == "sqlite":
+            _say_if_new(opened.ledger.url)
             opened.ledger.upgrade()
         elif migrated and not opened.ledger.is_current():
             raise Misconfigured(say("not_migrated", STATE.language))
         yield opened
     finally:
         opened.close()
+
+
+def _say_if_new(url: str) -> None:
+    """A mistyped --home would otherwise look like a ledger in which everything was lost."""
+    from sqlalchemy import make_url
+
+    file = make_url(url).database
+    if file and file != ":memory:" and not Path(file).exists():
+        note("new_ledger", file=file)
 
 
 def actor() -> str:
@@ -179,144 +176,19 @@ def actor() -> str:
         return f"uid {os.getuid()}"
 
 
-# Output
+@contextmanager
+def stoppable() -> Iterator[threading.Event]:
+    """An event that is set by Ctrl-C or SIGTERM, so that what is in hand is finished. A second Ctrl-C ends at once."""
+    asked = threading.Event()
 
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
 
-def console(*, stderr: bool = False) -> Console:
-    """A Rich console; plain where it is no terminal or NO_COLOR is set."""
-    from rich.console import Console
-
-    width = None if sys.stdout.isatty() else 140
-    return Console(stderr=stderr, highlight=False, soft_wrap=False, width=width)
-
-
-def emit(value: Any) -> None:
-    """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
-
-
-def emit_lines(values: Iterable[Any]) -> None:
-    """One JSON value a line on stdout."""
-    for value in values:
-        emit(value)
-
-
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], right: Sequence[str] = ()) -> None:
-    """A table on stdout; `right` names columns of numbers."""
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
-    console().print(made)
-
-
-def out(text: str = "") -> None:
-    """A line on stdout."""
-    sys.stdout.write(text + "\n")
-
-
-def note(key: str, /, **values: object) -> None:
-    """A message on stderr, in the chosen language."""
-    sys.stderr.write(say(key, STATE.language, **values) + "\n")
-
-
-def hint(command: str) -> None:
-    """What to type next, on stderr."""
-    sys.stderr.write(f"→ {with_options(command)}\n")
-
-
-def with_options(command: str) -> str:
-    """The command with the options before it that this run was given."""
-    home = f" --home {STATE.home}" if STATE.home is not None else ""
-    config = f" --config {STATE.config}" if STATE.config is not None else ""
-    return f"{_program()}{home}{config} {command}"
-
-
-def _program() -> str:
-    """What to type for this command here: its name where the shell finds it, else its path."""
-    here = Path(sys.argv[0])
-    found = shutil.which("oaerp")
-    if here.name != "oaerp" or (found is not None and Path(found).resolve() == here.resolve()):
-        return "oaerp"
-    return os.path.relpath(here)
-
-
-def problem(code_name: str, message: str) -> None:
-    """An error with its code, what it means and what to do, on stderr."""
-    from contracts import code
-
-    sys.stderr.write(f"{code_name}: {message}\n")
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        known = code(code_name)
-    except KeyError:
-        return
-    fix = known.fix_zh if STATE.language == "zh" else known.fix_en
-    sys.stderr.write(f"  {fix}\n")
-
-
-def code_title(code_name: str) -> str:
-    """What a code is called in the chosen language."""
-    from contracts import code
-
-    try:
-        known = code(code_name)
-    except KeyError:
-        return code_name
-    return known.title_zh if STATE.language == "zh" else known.title_en
-
-
-def confirm(key: str, yes: bool, /, **values: object) -> None:
-    """Asks where there is somebody to ask; ends with a usage error where there is not and `--yes` was not given."""
-    if yes:
-        return
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        note("needs_yes")
-        raise typer.Exit(USAGE)
-    if not typer.confirm(say(key, STATE.language, **values), err=True):
-        raise typer.Exit(INTERRUPTED)
-
-
-def progress(total: int, key: str, **values: object) -> Any:
-    """A progress bar on stderr, as a context manager; call `.advance()` on it."""
-    return _Bar(total, say(key, STATE.language, **values))
-
-
-class _Bar:
-    def __init__(self, total: int, label: str) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console(stderr=True),
-        )
-        self._task = self._progress.add_task(label, total=total)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._progress.stop()
-
-    def advance(self, by: int = 1) -> None:
-        """So much more is done."""
-        self._progress.advance(self._task, by)
-
-    def at(self, done: int) -> None:
-        """So much is done in all."""
-        self._progress.update(self._task, completed=done)
-
-
-def leave(code: int) -> NoReturn:
-    """Ends the command with an exit code."""
-    raise typer.Exit(code)
-
-
-__all__ = ["AsJson", "Callable", "Mapping", "Yes", "app"]
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -7,21 +7,9 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.base import (
-    BUG,
-    FINDINGS,
-    OK,
-    STATE,
-    AsJson,
-    app,
-    emit,
-    hint,
-    leave,
-    note,
-    out,
-    progress,
-    table,
-)
+from workers.cli.base import AsJson, app
+from workers.cli.output import emit, hint, leave, note, out, progress, table
+from workers.cli.state import BUG, FINDINGS, OK, STATE
 from workers.cli.texts import say
 
 
@@ -72,17 +60,24 @@ def demo(
         for number, v in result.vouchers
     ]
     columns = ("ERP", "date", "report", "version", "lines", "debit", "credit")
-    table(say("demo_vouchers", lang), columns, rows, right=("lines", "debit", "credit"))
+    table(say("demo_vouchers", lang), columns, rows, right=("lines", "debit", "credit"), translate=False)
     out()
     table(
         say("demo_letters", lang),
         ("id", "code", "why"),
         [(r.id, r.code, r.message) for r in result.letters],
         right=("id",),
+        translate=False,
     )
     out()
     totals = [("expected", result.expected), ("ledger", result.ledger), ("ERP", result.erp)]
-    table(say("demo_totals", lang), ("", "CNY"), [(name, f"{total:,.2f}") for name, total in totals], right=("CNY",))
+    table(
+        say("demo_totals", lang),
+        ("", "CNY"),
+        [(name, f"{total:,.2f}") for name, total in totals],
+        right=("CNY",),
+        translate=False,
+    )
     for difference in result.differences:
         out(f"✗ {difference}")
     if result.agree:

@@ -8,21 +8,9 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.base import (
-    AWAY,
-    FINDINGS,
-    OK,
-    STATE,
-    AsJson,
-    app,
-    console,
-    emit,
-    emit_lines,
-    leave,
-    note,
-    settings,
-    table,
-)
+from workers.cli.base import AsJson, app, settings
+from workers.cli.output import console, emit, emit_lines, leave, note, table
+from workers.cli.state import AWAY, FINDINGS, OK, STATE
 
 config = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(config, name="config")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from workers.cli.base import CONFIGURATION, STATE, AsJson, app, emit, leave, note, runtime, settings
+from workers.cli.base import AsJson, app, runtime, settings
+from workers.cli.output import emit, leave, note
+from workers.cli.state import CONFIGURATION
 
 if TYPE_CHECKING:
     from connector.bootstrap import Runtime
@@ -145,6 +147,3 @@ def upgrade(as_json: AsJson = False) -> None:
         emit({"upgraded": True, "ledger": shown})
     else:
         note("upgraded", ledger=shown)
-
-
-__all__ = ["STATE"]

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.base import FINDINGS, OK, PARTLY, AsJson, app, emit_lines, hint, leave, note, runtime, table
+from workers.cli.base import AsJson, app, runtime
+from workers.cli.output import emit_lines, hint, leave, note, table
+from workers.cli.state import FINDINGS, OK, PARTLY
 
 
 @app.command()

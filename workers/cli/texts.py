@@ -34,6 +34,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "接受 {accepted} 条，已有 {duplicate} 条，拒绝 {refused} 条",
     ),
     "no_document": ("no document {number} in this ledger", "台账中没有单据 {number}"),
+    "on_the_way": (
+        "{count} accepted events wait for a worker; ask again when one has run",
+        "有 {count} 条已接受的事件等待处理；工作进程运行后再查",
+    ),
+    "only_letters": ("dead letters name it: {ids}", "提到该单据的死信：{ids}"),
     "more_companies": (
         "{number} exists in several companies; add --company: {companies}",
         "{number} 存在于多个公司；请加 --company：{companies}",
@@ -42,15 +47,24 @@ TEXTS: dict[str, tuple[str, str]] = {
     "letters": ("{causes} causes, {count} dead letters", "{causes} 类原因，{count} 条死信"),
     "no_letter": ("there is no dead letter {id}", "没有编号为 {id} 的死信"),
     "replaying": ("replaying", "重放中"),
+    "discarding": ("discarding", "作废中"),
+    "say_why": ("say why", "请说明原因"),
+    "cut": (
+        "the first {shown} of {all} characters; --json gives them all",
+        "仅显示前 {shown} 个字符，共 {all} 个；加 --json 查看全部",
+    ),
+    "new_ledger": ("a new, empty ledger is made: {file}", "新建空台账：{file}"),
     "replay_ask": ("Replay {count} dead letters?", "重放 {count} 条死信？"),
     "replayed": ("{done} replayed, {refused} refused, {left} left", "已重放 {done}，被拒 {refused}，剩余 {left}"),
     "discard_ask": ("Discard {count} dead letters for good?", "永久作废 {count} 条死信？"),
-    "discarded": ("{done} discarded, {refused} refused", "已作废 {done}，被拒 {refused}"),
+    "discarded": ("{done} discarded, {refused} refused, {left} left", "已作废 {done}，被拒 {refused}，剩余 {left}"),
     "choose": ("name the dead letters, or a filter, or --all", "请指定死信编号、筛选条件或 --all"),
     "dry_run": ("dry run: nothing was changed", "试运行：未作任何更改"),
     "would_pass": ("would go through now", "现在可以通过"),
     "would_fail": ("still fails: {why}", "仍会失败：{why}"),
-    "would_read": ("its bytes are read again", "将重新读取原始内容"),
+    "would_refuse": ("it is {state} already", "其状态已是 {state}"),
+    "would_send": ("it is posted again", "将再次过账"),
+    "foretold": ("{ok} would go through now, {failing} would still fail", "现在可通过 {ok}，仍会失败 {failing}"),
     "would_ask": ("the ERP is asked again", "将再次询问 ERP"),
     "would_tell": ("the OA is told again", "将再次通知 OA"),
     "audit_ok": ("the audit log is whole: {count} entries", "审计日志完整：{count} 条"),
@@ -73,9 +87,61 @@ TEXTS: dict[str, tuple[str, str]] = {
     "demo_differ": ("The totals do not agree.", "合计不一致。"),
     "demo_next": ("Look at one of the dead letters:", "查看其中一条死信："),
     "demo_next_trace": ("Follow one report from its arrival to its voucher:", "跟踪一张报销单从到达到入账的全过程："),
-    "plan": ("Plan", "计划"),
-    "exit_codes": ("exit codes", "退出码"),
 }
+
+
+# What the code says in English, in Chinese: headings of tables, and what the doctor looks at.
+CHINESE: dict[str, str] = {
+    "": "",
+    "account": "科目",
+    "amount": "金额",
+    "cause": "原因",
+    "check": "检查项",
+    "code": "代码",
+    "count": "数量",
+    "credit": "贷方",
+    "debit": "借方",
+    "dimensions": "维度",
+    "do": "处理",
+    "example": "示例",
+    "expected": "应为",
+    "file": "文件",
+    "found": "结果",
+    "from": "来源",
+    "got": "实为",
+    "id": "编号",
+    "number": "单号",
+    "oldest": "最早",
+    "rule": "规则",
+    "setting": "设置",
+    "since": "起始",
+    "state": "状态",
+    "status": "状态",
+    "time (UTC)": "时间 (UTC)",
+    "value": "值",
+    "version": "版本",
+    "waits for": "等待",
+    # What happened to a document (`oaerp trace`).
+    "call": "调用",
+    "dead letter": "死信",
+    "event": "事件",
+    "person": "人工",
+    "planned": "计划",
+    "posted": "已过账",
+    "rejected": "被拒绝",
+    "reversed": "已冲销",
+    "unknown": "存疑",
+    "write-back": "回写",
+    "what": "事项",
+    "what would happen": "将会如何",
+    "where": "位置",
+    "why": "原因",
+}
+
+
+def translated(english: str, lang: Lang) -> str:
+    """An English text of the code in the chosen language."""
+    return CHINESE[english] if lang == "zh" else english
 
 
 def say(key: str, lang: Lang, /, **values: object) -> str:

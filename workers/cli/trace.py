@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from workers.cli.base import CONFLICT, FINDINGS, AsJson, app, emit, hint, leave, note, out, runtime, table
+from workers.cli.base import AsJson, app, runtime
+from workers.cli.output import emit, hint, leave, note, out, table
+from workers.cli.state import CONFLICT, FINDINGS, STATE
+from workers.cli.texts import translated
 
 if TYPE_CHECKING:
     from connector.ledger.story import Story
@@ -27,8 +30,14 @@ def trace(
             note("more_companies", number=number, companies=", ".join(companies))
             leave(CONFLICT)
         told = story.tell(tx, company or companies[0], number) if companies else None
+        letters, waiting = story.letters_of(tx, number), story.on_the_way(tx)
     if told is None:
         note("no_document", number=number)
+        if letters:
+            note("only_letters", ids=", ".join(map(str, letters)))
+            hint(f"deadletters show {letters[-1]}")
+        elif waiting:
+            note("on_the_way", count=waiting)
         leave(FINDINGS)
     if as_json:
         emit(told.as_dict())
@@ -48,7 +57,7 @@ def _show(told: Story) -> None:
     table(
         "",
         ("time (UTC)", "what", ""),
-        [(m.at.strftime("%Y-%m-%d %H:%M:%S.%f")[:-3], m.what, m.said) for m in told.moments],
+        [(f"{m.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], translated(m.what, STATE.language), m.said) for m in told.moments],
     )
     for voucher in told.vouchers:
         out()
