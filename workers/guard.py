@@ -17,6 +17,8 @@ from celery.worker.consumer import Consumer
 from kombu.transport import TRANSPORT_ALIASES, pyamqp
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual import Message as VirtualMessage
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 log = structlog.get_logger(__name__)
 
@@ -192,8 +194,8 @@ class _RedisChannel(_KombuRedisChannel):  # type: ignore[misc]
         self._popped = None
         try:
             return super()._brpop_read(**options)
-        except (Empty, OSError, *self.connection_errors, WorkerShutdown):
-            raise
+        except (Empty, OSError, RedisConnectionError, RedisTimeoutError, WorkerShutdown):
+            raise  # not kombu's own list of connection errors: it counts KeyError among them
         except Exception as error:
             popped = self._popped
             park = PARK_RAW.get("park")

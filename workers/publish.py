@@ -18,7 +18,7 @@ from connector.oa.piece import Piece
 from connector.oa.reading import read_file
 from connector.retry import call
 from connector.settings import Retry
-from contracts import Finding, Refused, to_json
+from contracts import Finding, Refused, all_codes, to_json
 
 FILE_BYTES_MAX = 64 * 1024 * 1024
 BATCH = 500
@@ -143,13 +143,19 @@ def _send(client: HttpClient, path: Path, batch: Sequence[Piece], token: str | N
 
 def _post(client: HttpClient, body: bytes, headers: dict[str, str]) -> list[dict[str, Any]]:
     reply = client.call("POST", "/v1/events", content=body, headers=headers)
-    if reply.status in (202, 207, 422):
-        value = _json(reply)
-        if isinstance(value, dict) and isinstance(value.get("events"), list):
-            return list(value["events"])
+    value = _json(reply)
+    if reply.status in (202, 207, 422) and isinstance(value, dict) and isinstance(value.get("events"), list):
+        return list(value["events"])
     if reply.status in (408, 429) or reply.status >= 500:
         raise Unavailable(f"the gateway answered {reply.status}", code="OPS-810", retry_after_s=reply.retry_after_s)
-    raise Rejected(f"the gateway answered {reply.status}: {client.scrub(reply.body.decode('utf-8', 'replace'))}")
+    said = client.scrub(reply.body.decode("utf-8", "replace"))
+    raise Rejected(f"the gateway answered {reply.status}: {said}", code=_code(value))
+
+
+def _code(problem: Any) -> str | None:
+    """The code of the gateway's own refusal; another server's has none."""
+    named = problem.get("code") if isinstance(problem, dict) else None
+    return named if isinstance(named, str) and named in all_codes() else None
 
 
 def _json(reply: Reply) -> Any:

@@ -11,6 +11,7 @@ import typer
 from workers.cli.base import AsJson, app, settings
 from workers.cli.output import console, emit, emit_lines, leave, note, table
 from workers.cli.state import AWAY, FINDINGS, OK, STATE
+from workers.cli.texts import translated
 
 config = typer.Typer(no_args_is_help=True, help="Settings.")
 app.add_typer(config, name="config")
@@ -43,7 +44,7 @@ def preview(
 @config.command("show")
 def config_show(as_json: AsJson = False) -> None:
     """Show every setting, its value and where it comes from. Secrets are masked."""
-    from workers.doctor import settings_rows
+    from workers.in_force import settings_rows
 
     rows = settings_rows(settings())
     if as_json:
@@ -53,19 +54,37 @@ def config_show(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
+def doctor(
+    systems: Annotated[
+        bool,
+        typer.Option("--systems/--no-systems", help="Ask each OA and ERP, too; leave them in peace in a health check."),
+    ] = True,
+    as_json: AsJson = False,
+) -> None:
     """Check that the settings are safe and every system answers. Exit 1: unsafe or broken; 4: a server is away."""
     from workers.doctor import examine
 
-    checks = examine(settings())
+    checks = examine(settings(), systems=systems)
     if as_json:
         emit_lines(check.as_dict() for check in checks)
     else:
         marks = {"ok": "✓", "warning": "!", "failed": "✗", "away": "✗"}
-        table("", ("", "check", "found", "do"), [(marks[c.state], c.name, c.found, c.fix) for c in checks])
-    bad = [check for check in checks if check.state in ("failed", "away")]
-    if bad:
-        note("doctor_bad", bad=len(bad), count=len(checks))
+        lang = STATE.language
+        rows = [
+            (
+                marks[c.state],
+                translated(c.name, lang),
+                c.found,
+                "" if c.state == "ok" else c.code,
+                translated(c.fix, lang),
+            )
+            for c in checks
+        ]
+        table("", ("", "check", "found", "code", "do"), rows)
+    failed = sum(check.state == "failed" for check in checks)
+    away = sum(check.state == "away" for check in checks)
+    if failed or away:
+        note("doctor_bad", bad=failed + away, count=len(checks))
     else:
         note("doctor_ok", count=len(checks))
-    leave(FINDINGS if any(c.state == "failed" for c in bad) else AWAY if bad else OK)
+    leave(FINDINGS if failed else AWAY if away else OK)

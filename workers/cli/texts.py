@@ -136,12 +136,92 @@ CHINESE: dict[str, str] = {
     "what would happen": "将会如何",
     "where": "位置",
     "why": "原因",
+    # What the doctor looks at.
+    "Celery": "Celery 设置",
+    "ERP": "ERP",
+    "OA": "OA",
+    "Redis eviction": "Redis 淘汰策略",
+    "Redis persistence": "Redis 持久化",
+    "Redis settings": "Redis 设置",
+    "Redis version": "Redis 版本",
+    "broker": "消息中间件",
+    "broker encryption": "消息中间件加密",
+    "broker queues": "消息队列",
+    "clock": "时钟",
+    "dead letters": "死信",
+    "disk": "磁盘",
+    "events nobody takes": "无人处理的事件",
+    "gateway": "网关",
+    "lease": "认领时限",
+    "ledger": "台账",
+    "ledger durability": "台账持久性",
+    "ledger encryption": "台账加密",
+    "ledger tables": "台账表结构",
+    "mapping book": "映射手册",
+    "message signatures": "消息签名",
+    "postings in doubt": "存疑的过账",
+    "postings left in a call": "调用中断的过账",
+    "system encryption": "系统连接加密",
+    "systems": "系统",
+    "tries of a failing call": "失败调用的尝试次数",
+    "webhook signatures": "Webhook 签名",
+    # What the doctor says to do.
+    "add ?sslmode=verify-full to OAERP_LEDGER_URL": "在 OAERP_LEDGER_URL 后加 ?sslmode=verify-full",
+    "correct its user and password": "更正其用户和口令",
+    "correct the mapping book": "更正映射手册",
+    "correct the setting that is named": "更正所指的设置",
+    "correct the user, password or rights on the broker": "更正消息中间件的用户、口令或权限",
+    "delete the queue or key that was made otherwise; the ledger sends again what was in it": (
+        "删除以其他方式建立的队列或键；其中的内容会由台账重新发送"
+    ),
+    "do not override these": "不要改动这些设置",
+    "let the connector write into this folder": "让连接器可写入该目录",
+    "let this user read CONFIG and INFO, or look by hand: noeviction, appendonly yes, version 7": (
+        "让该用户可读 CONFIG 和 INFO，或人工核对：noeviction、appendonly yes、版本 7"
+    ),
+    "look at the code": "查看该代码的说明",
+    "make delivery.lease_s longer than retry.call_total_s, or two workers send at once": (
+        "delivery.lease_s 须长于 retry.call_total_s，否则两个工作进程会同时发送"
+    ),
+    "make delivery.lease_s shorter than RabbitMQ's consumer_timeout (30 minutes unless set)": (
+        "delivery.lease_s 须短于 RabbitMQ 的 consumer_timeout（默认 30 分钟）"
+    ),
+    "make room": "清理磁盘空间",
+    "name one in OAERP_ERP; until then nothing is delivered": "在 OAERP_ERP 中配置；此前不会过账",
+    "nothing yet: the ERP is asked what became of them": "暂无需处理：系统会向 ERP 查询结果",
+    "oaerp deadletters list": "oaerp deadletters list",
+    "one process only; use RabbitMQ or Redis to run several": "仅限单进程；多进程请用 RabbitMQ 或 Redis",
+    "put the ledger on a local disk that can do WAL": "把台账放在支持 WAL 的本地磁盘上",
+    "run a relay and a worker": "运行 relay 和 worker",
+    "run a worker and beat: they are taken over and asked about": "运行 worker 和 beat：会接管并查询结果",
+    "run: oaerp db upgrade": "请运行：oaerp db upgrade",
+    "set OAERP_SECURITY__API_TOKENS": "请设置 OAERP_SECURITY__API_TOKENS",
+    "set OAERP_SECURITY__SIGNING_KEYS, so that nobody on the broker can forge a report": (
+        "请设置 OAERP_SECURITY__SIGNING_KEYS，防止有人在消息中间件上伪造报销单"
+    ),
+    "set OAERP_SECURITY__WEBHOOK_KEYS": "请设置 OAERP_SECURITY__WEBHOOK_KEYS",
+    "set appendonly yes: without it a restart loses no event, but every one is sent again": (
+        "请设置 appendonly yes：否则重启后虽不丢失事件，但全部重新发送"
+    ),
+    "set maxmemory-policy noeviction": "请设置 maxmemory-policy noeviction",
+    "start it, or correct OAERP_BROKER_URL": "启动它，或更正 OAERP_BROKER_URL",
+    "start it, or correct OAERP_LEDGER_URL": "启动它，或更正 OAERP_LEDGER_URL",
+    "start it, or correct its address": "启动它，或更正其地址",
+    "synchronise the clocks (NTP)": "同步时钟 (NTP)",
+    "turn these on: what is committed must survive a power cut": "请打开这些选项：已提交的内容必须经得起断电",
+    "use PostgreSQL 15 or newer": "请使用 PostgreSQL 15 或更新版本",
+    "use Redis 7 or newer": "请使用 Redis 7 或更新版本",
+    "use amqps:// or rediss://": "请使用 amqps:// 或 rediss://",
+    "use https://": "请使用 https://",
+    "use memory://, amqp:// or redis://: the others lose work when a worker is killed": (
+        "请使用 memory://、amqp:// 或 redis://：其他方式在工作进程被终止时会丢失工作"
+    ),
 }
 
 
 def translated(english: str, lang: Lang) -> str:
-    """An English text of the code in the chosen language."""
-    return CHINESE[english] if lang == "zh" else english
+    """An English text of the code in the chosen language; data that is no text of ours stays as it is."""
+    return CHINESE.get(english, english) if lang == "zh" else english
 
 
 def say(key: str, lang: Lang, /, **values: object) -> str:
