@@ -24,6 +24,7 @@ class Proxy:
         self._mode: Mode = "pass"
         self.latency_s = latency_s
         self.accepted = 0
+        self._lost = 0
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
@@ -42,6 +43,10 @@ class Proxy:
         self._mode = mode
         if mode == "reset":
             self._loop.call_soon_threadsafe(self._reset)
+
+    def lose(self) -> None:
+        """Every connection that is open now stays half open for ever; new ones are as `mode` says."""
+        self._lost = self.accepted
 
     def _reset(self) -> None:
         for writer in self._writers:
@@ -62,6 +67,7 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        number = self.accepted
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
@@ -74,7 +80,7 @@ class Proxy:
             back, out = await asyncio.open_connection(*self._target)
             ends.append(out)
             self._writers.add(out)
-            await asyncio.gather(self._pump(reader, out), self._pump(back, writer))
+            await asyncio.gather(self._pump(number, reader, out), self._pump(number, back, writer))
         except (OSError, asyncio.CancelledError):
             pass  # One side went away, or the test is over.
         finally:
@@ -83,17 +89,17 @@ class Proxy:
                 self._writers.discard(end)
             self._tasks.discard(task)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(self, number: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             while self._mode == "stall":
                 await asyncio.sleep(LOOK_S)
-            if self._mode == "half_open":
+            if self._mode == "half_open" or number <= self._lost:
                 continue
             if self._mode == "latency":
                 await asyncio.sleep(self.latency_s)
             writer.write(data)
             await writer.drain()
-        if self._mode != "half_open":
+        if self._mode != "half_open" and number > self._lost:
             writer.close()
 
     def close(self) -> None:
