@@ -53,6 +53,7 @@ check: $(READY)  ## Lint, types, import rule, schemas and reference pages fresh,
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m contracts.schema --check
+	$(BIN)/python -m contracts.schema --compare contracts/schema/baseline
 	$(BIN)/python -m docs.generate --check
 	$(BIN)/pytest -q tests/unit/docs tests/unit/deploy
 
@@ -63,7 +64,7 @@ docs: $(READY)  ## Write the generated reference pages and schemas anew
 bench: $(READY)  ## Measure the batch step beside a plain Celery task per message
 	@$(BIN)/python -m benchmarks.side_by_side
 
-servers: $(READY)  ## Install RabbitMQ and Redis from Debian's packages (asks for root), for tests and benchmarks
+servers: $(READY)  ## Install PostgreSQL, RabbitMQ and Redis from Debian's packages (as root), for tests and benchmarks
 	$(BIN)/python -m tests.support.servers install
 
 # `uv` writes locks that hold for every platform and Python at once; get it with `pip install uv`.
@@ -74,6 +75,8 @@ lock:  ## Resolve the dependencies of pyproject.toml anew into requirements/*.tx
 	$(LOCK) $(LOCK_ARGS) pyproject.toml -o requirements/run.txt
 	$(LOCK) $(LOCK_ARGS) pyproject.toml --group dev -o requirements/dev.txt
 	$(LOCK) $(LOCK_ARGS) --group build -o requirements/build.txt
+	$(LOCK) $(LOCK_ARGS) requirements/real-tryton.in -o requirements/real-tryton.txt
+	$(LOCK) $(LOCK_ARGS) requirements/real-cubicweb.in -o requirements/real-cubicweb.txt
 
 clean:  ## Remove .venv, caches and what the demo and the tests left
 	rm -rf .venv .real var dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
