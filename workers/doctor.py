@@ -179,7 +179,7 @@ TRANSPORT: dict[str, Sequence[tuple[str, Callable[[Any], bool]]]] = {
 def unsafe_celery(conf: dict[str, Any], scheme: str) -> list[str]:
     """The names of Celery's settings, and of its broker's, that are not the safe ones."""
     options = conf.get("broker_transport_options") or {}
-    family = scheme.removesuffix("s")
+    family = {"amqps": "amqp", "rediss": "redis"}.get(scheme, scheme)
     return [name for name, safe in CELERY if not _holds(safe, conf.get(name))] + [
         name for name, safe in TRANSPORT.get(family, ()) if not _holds(safe, options.get(name))
     ]
