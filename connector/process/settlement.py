@@ -32,24 +32,26 @@ def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], listenin
             note = "reversed in the ERP by somebody else; the ledger follows"
         else:
             note = "recorded"
-        told = to_text(_status(event, state))
-        if document.source in listening and not _told_before(batch, document, told):
+        status = _status(event, state)
+        if document.source in listening and not _told_before(batch, document, status):
+            told = to_text(status)
             batch.write_backs.append(NewWriteBack(document.id, document.source, event.source, event.id, told))
             batch.result.to_write_back.add(document.source)
             note = "to be written back to the OA"
         batch.end(item, document, "applied", note)
 
 
-def _told_before(batch: Batch, document: Document, status: str) -> bool:
-    """We told of it when we posted it; the ERP's own feed tells of the same again."""
-    if any(new.document_id == document.id and new.status == status for new in batch.write_backs):
-        return True
-    return bool(
-        batch.tx.scalar(
-            text("SELECT 1 FROM write_backs WHERE document_id = :id AND status = :status LIMIT 1"),
-            {"id": document.id, "status": status},
-        )
-    )
+def _told_before(batch: Batch, document: Document, status: Status) -> bool:
+    """We told of it when we posted it and the ERP's own feed tells of the same again; or we told of something later, and a
+    status never goes backward: answers may overtake each other on the broker."""
+    told = [new.status for new in batch.write_backs if new.document_id == document.id]
+    told += batch.tx.scalars(text("SELECT status FROM write_backs WHERE document_id = :id"), {"id": document.id})
+    return to_text(status) in told or any(_place(from_text(other)) > _place(status) for other in told)
+
+
+def _place(status: Status) -> tuple[int, bool]:
+    """Where a status stands in a report's life: a version that was taken back is not posted again."""
+    return status.version, status.state == "reversed"
 
 
 def _reversed_by_hand(batch: Batch, document: Document, event: AnyEvent) -> bool:

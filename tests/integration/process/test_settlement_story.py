@@ -9,7 +9,7 @@ import pytest
 
 from connector.adapter import Delivery, Features, Outcome, Receipt, Status
 from connector.bootstrap import Runtime
-from connector.ledger import Ledger
+from connector.ledger import Ledger, outbox
 from tests.integration.process.world import World, report
 
 
@@ -88,6 +88,24 @@ def test_a_status_never_overtakes_the_one_before_it(world: World, oa: ListeningO
     tell(world)
 
     assert [s.state for s in oa.told] == ["posted", "reversed"]
+
+
+def test_answers_that_overtake_each_other_leave_the_last_word_to_the_last_version(
+    world: World, oa: ListeningOa
+) -> None:
+    world.receive(report())
+    world.runtime.deliver_due("C01")
+    world.receive(report(version=2, amount="70.00"))
+    while world.runtime.deliver_due("C01").claimed:
+        pass
+    with world.ledger.begin() as tx:
+        answers = outbox.claim(tx, 500, 60, 60)
+
+    for answer in reversed(answers):
+        world.receive(answer.body)
+    tell(world)
+
+    assert (len(answers), [(s.version, s.state) for s in oa.told]) == (3, [(2, "posted")])
 
 
 def test_an_oa_that_refuses_for_good_leaves_a_dead_letter_and_the_voucher_stands(world: World, oa: ListeningOa) -> None:
