@@ -11,6 +11,7 @@ from typing import Any
 
 from celery.apps.beat import Beat
 from celery.apps.worker import Worker
+from celery.signals import worker_shutting_down
 
 from connector.bootstrap import Runtime, open_runtime
 from connector.settings import load
@@ -35,8 +36,15 @@ def worker(runtime: Runtime) -> int:
     )
     gc.collect()
     gc.freeze()  # what is loaded by now stays: the collector need not look at it in every round
+    asked: list[str] = []
+
+    def shutting_down(how: str = "", **_: Any) -> None:
+        asked.append(how)
+
+    worker_shutting_down.connect(shutting_down)
     process.start()
-    return int(process.exitcode or 0)
+    # Ctrl-C is a failure to Celery; to us who finished what was in hand ended well.
+    return 0 if asked == ["Warm"] else int(process.exitcode or 0)
 
 
 def beat(runtime: Runtime) -> int:
@@ -46,9 +54,9 @@ def beat(runtime: Runtime) -> int:
     return 0
 
 
-def relay_process(runtime: Runtime) -> int:
-    """The relay."""
-    relay.run(runtime, stop_on_signals())
+def relay_process(runtime: Runtime, stop: threading.Event | None = None) -> int:
+    """The relay, until `stop` is set or, without it, a signal comes."""
+    relay.run(runtime, stop or stop_on_signals())
     return 0
 
 

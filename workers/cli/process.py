@@ -28,7 +28,8 @@ def _started(what: str, as_json: bool, **values: Any) -> None:
     if as_json:
         emit({"running": what, **values})
     else:
-        note("runs", what=what)
+        where = " http://{host}:{port}".format(**values) if "port" in values else ""
+        note("runs", what=f"{what}{where}")
 
 
 @app.command()
@@ -49,8 +50,9 @@ def relay(as_json: AsJson = False) -> None:
 
     _logs()
     with runtime() as opened:
+        asked = run.stop_on_signals()  # before it says that it runs
         _started("relay", as_json)
-        leave(run.relay_process(opened))
+        leave(run.relay_process(opened, asked))
 
 
 @app.command()
@@ -71,15 +73,21 @@ def beat(as_json: AsJson = False) -> None:
 def gateway(as_json: AsJson = False) -> None:
     """Run the HTTP door: POST /v1/events, POST /v1/hooks/ADAPTER, /healthz, /readyz, /metrics; and the watched folders."""
     from workers import gateway as door
+    from workers.run import stop_on_signals
 
     _logs()
     with runtime() as opened:
-        stop = threading.Event()
-        folders = _watch_folders(opened, stop)
+        # The HTTP server takes signals itself, and hands them on when it is done: here they only set this.
+        asked = stop_on_signals()
+        folders = _watch_folders(opened, asked)
         try:
-            door.serve(opened, started=lambda port: _started(f"gateway on port {port}", as_json, port=port))
+            door.serve(
+                opened,
+                stop=asked,
+                started=lambda port: _started("gateway", as_json, host=opened.settings.gateway.host, port=port),
+            )
         finally:
-            stop.set()
+            asked.set()
             for thread in folders:
                 thread.join(10)
 

@@ -159,3 +159,14 @@ def test_the_next_command_repeats_the_options_of_this_one(oaerp: Cli) -> None:
     Path("b.json").write_bytes(json.dumps(report("EXP-1")).encode())
 
     assert "→ oaerp --home home trace EXP-1" in oaerp.at_home("publish", "b.json").err
+
+
+def test_a_user_without_a_name_acts_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_uid: int) -> None:
+        raise KeyError("uid not found")
+
+    for name in ("OAERP_ACTOR", "LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+
+    assert base.actor() == f"uid {os.getuid()}"
