@@ -107,7 +107,8 @@ def test_what_the_oa_accepts_stands_posted_in_the_erp_and_the_oa_is_told(
     assert [move.reference for move in books if move.cancels] == [f"C01-EX{corrected}-V1-R"]
     owed = {(move.reference, line.party) for move in books for line in move.lines if line.account == "224101"}
     assert {(f"C01-EX{expense}-V1", f"E{n:03}") for n, expense in enumerate(totals, 1)} <= owed
-    assert system.count("SELECT count(*) FROM dead_letters WHERE state = 'open'") == 0
+    letters = {number for (number,) in system.rows("SELECT number FROM dead_letters")}
+    assert not letters & {f"EX{expense}" for expense in totals}  # Other tests hand in what cannot be booked.
     print(f"expenses={len(totals)} moves={len(books)} live={len(last)}")
 
 
