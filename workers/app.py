@@ -47,7 +47,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
     queue = f"{settings.prefix}.{TASK_QUEUE}"
     return {
         "broker_url": settings.broker_url,
-        "broker_heartbeat": 10,
+        "broker_heartbeat": 5,
         "broker_connection_timeout": 10,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
@@ -72,7 +72,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "beat_scheduler": "celery.beat:Scheduler",  # keeps nothing on disk: who runs when is in the ledger
+        "beat_scheduler": "workers.schedule:BellScheduler",  # keeps nothing on disk: who runs when is in the ledger
         "beat_max_loop_interval": 1,
         "enable_utc": True,
     }
@@ -94,7 +94,7 @@ def _queue(name: str, settings: Settings) -> Queue:
 def _transport_options(settings: Settings) -> dict[str, Any]:
     scheme = settings.broker_url.partition(":")[0]
     if scheme.startswith("amqp"):
-        return {"confirm_publish": True, "read_timeout": 15, "write_timeout": 15, "confirm_timeout": 15}
+        return {"confirm_publish": True, "read_timeout": 10, "write_timeout": 10, "confirm_timeout": 5}
     if scheme.startswith("redis"):
         return {
             "global_keyprefix": f"{settings.prefix}:",

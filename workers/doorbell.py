@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Any
 
 import structlog
+from amqp.exceptions import RecoverableConnectionError
 from celery import Celery
 from kombu.exceptions import OperationalError
 
@@ -21,6 +23,8 @@ class Doorbell:
         self._app = app
         self._wanted: set[tuple[str, str]] = set()
         self._rung: dict[tuple[str, str], float] = {}
+        self._connection: Any = None
+        self._publisher: Any = None
 
     def want(self, task: str, arguments: Iterable[str]) -> None:
         """Something is due."""
@@ -33,9 +37,10 @@ class Doorbell:
             if now - self._rung.get(bell, -QUIET_S) < QUIET_S:
                 continue
             try:
-                self._app.send_task(bell[0], args=(bell[1],))
-            except (OSError, OperationalError) as error:
+                self._app.send_task(bell[0], args=(bell[1],), producer=self._producer())
+            except (OSError, OperationalError, RecoverableConnectionError) as error:
                 log.warning("the doorbell is silent; the next tick finds what is due", error=str(error)[:200])
+                self._drop()
             self._wanted.discard(bell)
             self._rung[bell] = now
 
@@ -43,3 +48,24 @@ class Doorbell:
     def waiting(self) -> bool:
         """True where a ring is still to be made."""
         return bool(self._wanted)
+
+    def _producer(self) -> Any:
+        """On a connection of the doorbell's own, so that one that broke is dropped and not used again."""
+        if self._connection is None:
+            self._connection = self._app.connection_for_write()
+            self._publisher = self._app.amqp.Producer(self._connection)
+        return self._publisher
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            raw = self._connection._connection
+            if hasattr(raw, "collect"):
+                raw.collect()  # without a goodbye that a vanished peer would not answer
+            self._connection.collect()
+            self._connection = None
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        if self._connection is not None:
+            self._connection.release()
+            self._connection = None

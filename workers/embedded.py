@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
-from celery.beat import Scheduler, Service
+from celery.beat import Service
 from celery.worker import WorkController
 
 from connector.bootstrap import Runtime
 from workers import relay
 from workers.app import make_app
+from workers.schedule import BellScheduler
 
 JOIN_S = 10
 Part = Callable[[threading.Event], None]  # something that runs until the event is set
@@ -25,7 +26,7 @@ def running(runtime: Runtime, more: Sequence[Part] = ()) -> Iterator[Celery]:
     app = make_app(runtime)
     stop = threading.Event()
     worker = WorkController(app=app, concurrency=2, pool_cls="threads", without_mingle=True, without_gossip=True)
-    beat: Any = Service(app, max_interval=1, scheduler_cls=Scheduler)
+    beat: Any = Service(app, max_interval=1, scheduler_cls=BellScheduler)
     threads = [
         threading.Thread(target=relay.run, args=(runtime, stop), name="relay", daemon=True),
         threading.Thread(target=worker.start, name="worker", daemon=True),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from celery.beat import Scheduler
+
 from connector.bootstrap import Runtime
+from workers.doorbell import Doorbell
 
 TIDY_EVERY_S = 3600.0
 
@@ -26,3 +29,23 @@ def entries(runtime: Runtime) -> dict[str, dict[str, Any]]:
 
 def _every(seconds: float, task: str, argument: str) -> dict[str, Any]:
     return {"task": task, "schedule": seconds, "args": (argument,)}
+
+
+class BellScheduler(Scheduler):
+    """Celery's scheduler, keeping nothing on disk, that rings by the doorbell: a connection that broke is replaced."""
+
+    producer: Any = None  # Celery would open a connection here and keep it, broken or not.
+
+    def __init__(self, app: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(app, *args, **kwargs)
+        self._bell = Doorbell(app)
+
+    def apply_async(self, entry: Any, producer: Any = None, advance: bool = True, **kwargs: Any) -> None:
+        """Rings for the entry."""
+        due: Any = self.reserve(entry) if advance else entry
+        self._bell.want(due.task, due.args or ("",))
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Gives the connection back."""
+        self._bell.close()

@@ -98,6 +98,7 @@ class EventLoop(threading.Thread):
                 self._one_batch(channel)
         finally:
             channel.close()
+            self._doorbell.close()
 
     def _one_batch(self, channel: Channel) -> None:
         settings = self._runtime.settings.consumer
