@@ -15,7 +15,8 @@ from connector.errors import Unavailable
 from connector.settings import Consumer
 from contracts import EVENT_BYTES_MAX
 
-HEARTBEAT_S = 5  # Two missed ones end the connection, so that a peer that vanished is noticed within a quarter of a minute.
+# Two missed ones end the connection, so that a peer that vanished is noticed within a quarter of a minute.
+HEARTBEAT_S = 5
 TIMEOUT_S = 10
 
 
