@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,9 +16,9 @@ from workers.cli.output import (
     emit_lines,
     hint,
     leave,
+    masked,
     note,
     out,
-    plain,
     table,
 )
 from workers.cli.state import FINDINGS, STATE
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from connector.ledger.deadletters import Cause, Filter
 
 BODY_SHOWN = 4000  # Characters of a letter's bytes on a screen; `--json` gives them all.
-# Bank accounts in JSON, also where the text is cut short or broken, and in XML.
-_SECRETS = re.compile(r"""("bank_account"\s*:\s*")(?:[^"\\]|\\.)*|(<(?:\w+:)?bank_account\b[^>]*>)[^<]*""")
 
 letters = typer.Typer(no_args_is_help=True, help="Messages that wait for a person.")
 app.add_typer(letters, name="deadletters")
@@ -209,8 +206,3 @@ def _tell(row: Row[Any], findings: Sequence[dict[str, str]]) -> None:
 
 def _careful(finding: dict[str, str]) -> dict[str, str]:
     return finding | {"got": "***"} if "bank_account" in finding["path"] else finding
-
-
-def masked(text: str) -> str:
-    """The text with bank accounts left out, and what would move the cursor written as it is."""
-    return plain(_SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,9 @@ from workers.cli.texts import say, translated
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+# Bank accounts in JSON, also where the text is cut short or broken, and in XML.
+_SECRETS = re.compile(r"""("bank_account"\s*:\s*")(?:[^"\\]|\\.)*|(<(?:\w+:)?bank_account\b[^>]*>)[^<]*""")
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -62,6 +66,11 @@ def table(
 def plain(text: str) -> str:
     """The text with every control character written out, so that no message moves the cursor or paints the screen."""
     return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def masked(text: str) -> str:
+    """The text with bank accounts left out, and what would move the cursor written as it is."""
+    return plain(_SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text))
 
 
 def out(text: str = "") -> None:

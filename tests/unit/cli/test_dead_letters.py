@@ -12,7 +12,7 @@ import pytest
 from connector.translate.book import STARTER
 from tests.integration.process.world import report
 from tests.unit.cli.conftest import HOME, Cli
-from workers.cli.deadletters import masked
+from workers.cli.output import masked
 
 
 def park(oaerp: Cli, *amounts: str, category: str = "travel.spa") -> None:
