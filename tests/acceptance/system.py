@@ -73,8 +73,9 @@ class System:
             return [tuple(row) for row in tx.execute(text(statement))]
 
     def logs(self) -> str:
-        """The ends of all logs, for a test that failed."""
-        return "\n".join(
+        """Which processes ended, and the ends of all logs, for a test that failed."""
+        ended = [f"{child.args} ended with {child.returncode}" for child in self._children if child.poll() is not None]
+        return "\n".join(ended) + "\n".join(
             f"== {log.name}\n{log.read_text(errors='replace')[-2000:]}" for log in self.folder.glob("*.log")
         )
 
