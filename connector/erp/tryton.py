@@ -24,6 +24,7 @@ from contracts.findings import Finding, Refused
 from contracts.voucher import Voucher
 
 FIELDS = ["number", "state", "date", "description"]
+RECONCILED_ASKS_MAX = 4
 LINE_FIELDS = ["lines.account", "lines.party", "lines.debit", "lines.credit"]
 Answer = Receipt | Outcome
 
@@ -120,7 +121,11 @@ class Tryton:
         try:
             return self._reverse(delivery, delivery.reverses)
         except (Fault, ConnectorError) as error:
-            return self.classify(error)
+            outcome = self.classify(error)
+            if outcome.code == "ERP-421" and 1 < delivery.attempt <= RECONCILED_ASKS_MAX:
+                # What reconciled it may be our own earlier call, still at work when its worker died: ask again later.
+                return replace(outcome, kind="ambiguous")
+            return outcome
 
     def classify(self, error: BaseException) -> Outcome:
         """Tryton's faults by the table, ours by their class."""

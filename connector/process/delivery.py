@@ -13,6 +13,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -123,6 +124,7 @@ class Deliverer:
 
     def _call(self, claims: Sequence[Claim], sendings: Mapping[int, Sending]) -> dict[int, Receipt | Outcome]:
         answers: dict[int, Receipt | Outcome] = {}
+        started = time.monotonic()
         size = max(1, self.erp.features.batch)
         posts = [claim for claim in claims if claim.purpose == "post"]
         for start in range(0, len(posts), size):
@@ -131,8 +133,13 @@ class Deliverer:
             assert len(given) == len(part), "an adapter answers for each delivery"
             answers |= {claim.id: answer for claim, answer in zip(part, given, strict=True)}
         for claim in claims:
-            if claim.purpose == "reverse":
-                answers[claim.id] = self.erp.reverse(sendings[claim.id])
+            if claim.purpose != "reverse":
+                continue
+            if time.monotonic() - started > self.settings.lease_s / 2:
+                # Reversals go one by one: none begins so late that another worker could take the claim over meanwhile.
+                answers[claim.id] = Outcome("transient", "ERP-501", "not begun: too much of the claim was over")
+                continue
+            answers[claim.id] = self.erp.reverse(sendings[claim.id])
         return answers
 
     # What came of it
