@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from connector.errors import Misconfigured
 
@@ -17,7 +18,7 @@ from connector.errors import Misconfigured
 class Section(BaseModel):
     """A block of settings: frozen, and an unknown name in it is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Retry(Section):
@@ -126,7 +127,12 @@ class Settings(BaseSettings):
     """Everything a process needs to start."""
 
     model_config = SettingsConfigDict(
-        env_prefix="OAERP_", env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+        env_prefix="OAERP_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
+        hide_input_in_errors=True,  # it may be a secret, and errors reach logs
     )
 
     home: Path = Field(default=Path("var"), description="where the embedded default keeps its files")
@@ -153,6 +159,15 @@ class Settings(BaseSettings):
         default={"employee": {"*": "oa", "bank_account": "erp", "supplier_code": "erp"}},
         description="which system owns a field of a master record; `*` is the rest",
     )
+
+    @field_validator("ledger_url", "broker_url")
+    @classmethod
+    def _has_a_usable_port(cls, url: str) -> str:
+        try:
+            _ = urlsplit(url).port
+        except ValueError:  # its own words would show what may be half of a password
+            raise ValueError("expected a port number; a password with / ? # @ or : is written with %-codes") from None
+        return url
 
     @property
     def ledger(self) -> str:
@@ -206,7 +221,14 @@ def load(path: Path | None = None) -> Settings:
     except OSError as error:
         raise Misconfigured(f"cannot read the settings file {found}: {error.strerror}") from error
     except yaml.YAMLError as error:
-        raise Misconfigured(f"{found} is not YAML: {error}") from error
+        # Without the line itself, which may hold a secret.
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f" at line {mark.line + 1}, column {mark.column + 1}"
+        raise Misconfigured(f"{found} is not YAML{where}: {getattr(error, 'problem', None) or 'unreadable'}") from None
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{found} is not UTF-8 text") from error
+    except SettingsError as error:
+        raise Misconfigured(f"settings: {error}; a list or a section is given as JSON") from error
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from connector.settings import Settings
-
-_SECRET = re.compile(r"(?i)pass|secret|token|(?:^|_)key")
-# The password of a URL, before the host or in the query.
-_IN_URL = re.compile(r"(?i)(://[^/?#\s:@]*:)[^/?#\s@]+(?=@)|([?&](?:password|passwd|token|secret)=)[^#\s&]+")
+from workers.shown import SECRET_NAME, without_secrets
 
 
 def settings_rows(settings: Settings) -> list[tuple[str, str, str]]:
@@ -45,7 +41,7 @@ def _flatten(value: Any, name: str, rows: list[tuple[str, str, str]]) -> None:
             _flatten(item, f"{name}.{at}", rows)
     elif isinstance(value, Mapping) and value:
         for key, item in value.items():
-            _flatten("***" if _SECRET.search(key) else item, f"{name}.{key}", rows)
+            _flatten("***" if SECRET_NAME.search(key) else item, f"{name}.{key}", rows)
     else:
         rows.append((name, _shown(value), ""))
 
@@ -57,4 +53,4 @@ def _shown(value: Any) -> str:
         return ""
     if isinstance(value, Path):
         return value.as_posix()
-    return _IN_URL.sub(r"\1\2***", str(value))
+    return without_secrets(str(value))

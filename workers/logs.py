@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
 
-_SECRET_NAMES = re.compile(r"(?i)pass|secret|token|authori[sz]ation|bank_account|signature")
-_URL_PASSWORD = re.compile(r"(?P<head>[a-z+]+://[^\s:/@]*:)[^\s@]+@")
+from workers.shown import json_line, masked
 
 
 def configure(level: str) -> None:
@@ -35,8 +33,7 @@ def configure(level: str) -> None:
             foreign_pre_chain=chain,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                # JSON escapes control characters, so that a message can neither forge a line nor move the cursor.
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                _render,
             ],
         )
     )
@@ -48,9 +45,10 @@ def configure(level: str) -> None:
 
 def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Leaves out what a log must never tell."""
-    for name, value in event.items():
-        if _SECRET_NAMES.search(name):
-            event[name] = "***"
-        elif isinstance(value, str):
-            event[name] = _URL_PASSWORD.sub(r"\g<head>***@", value)
-    return event
+    # What structlog passes from step to step begins with `_`, and is taken out before a line is made.
+    return {name: value if name.startswith("_") else masked({name: value})[name] for name, value in event.items()}
+
+
+def _render(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    # JSON escapes control characters, so that a message can neither forge a line nor move the cursor.
+    return json_line(event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workers.cli.output import note, problem
+from workers.cli.output import note, plain, problem
 from workers.cli.state import (
     AWAY,
     BUG,
@@ -26,6 +27,7 @@ from workers.cli.state import (
     USAGE,
 )  # fmt: skip
 from workers.cli.texts import say
+from workers.shown import without_secrets
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -69,6 +71,9 @@ def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
     from workers.cli import audit, deadletters, demo, look, process, publish, replay, trace  # noqa: F401 - they register
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number
     try:
         code = app(standalone_mode=False)
     except typer.Exit as stop:
@@ -90,8 +95,8 @@ def _ended(error: Exception) -> int:
     if STATE.debug:
         import traceback
 
-        traceback.print_exception(error)
-    from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+        sys.stderr.write(plain(without_secrets("".join(traceback.format_exception(error)))))
+    from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
     from sqlalchemy.exc import TimeoutError as NoConnection
 
     from connector.errors import Ambiguous, ConnectorError, CredentialsRefused, Misconfigured, Unavailable
@@ -100,6 +105,15 @@ def _ended(error: Exception) -> int:
         case OperationalError() | InterfaceError() | NoConnection():
             problem("OPS-805", _first_line(error.orig if isinstance(error, DBAPIError) else error))
             return AWAY
+        case ProgrammingError() if error.statement is None:  # it never got as far as a statement
+            problem("CFG-701", f"ledger_url: {_first_line(error.orig)}")
+            return CONFIGURATION
+        case DatabaseError() if type(error) is DatabaseError:  # no database, or a damaged one
+            problem("OPS-805", _first_line(error.orig))
+            return AWAY
+        case UnicodeEncodeError() if error.object in sys.argv:
+            note("not_text", given=error.object)
+            return USAGE
         case PermissionError() if error.filename:
             note("file", file=str(error.filename), why=error.strerror or str(error))
             return NOT_PERMITTED

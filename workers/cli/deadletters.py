@@ -33,7 +33,9 @@ BODY_SHOWN = 4000  # Characters of a letter's bytes on a screen; `--json` gives 
 letters = typer.Typer(no_args_is_help=True, help="Messages that wait for a person.")
 app.add_typer(letters, name="deadletters")
 
-Ids = Annotated[list[int] | None, typer.Argument(help="Dead letters by number.")]
+ID_MAX = 2**63 - 1  # what the ledger's numbers can be
+
+Ids = Annotated[list[int] | None, typer.Argument(min=1, max=ID_MAX, help="Dead letters by number.")]
 Code = Annotated[str | None, typer.Option(help="Only this error code.")]
 Company = Annotated[str | None, typer.Option(help="Only this company.")]
 Number = Annotated[str | None, typer.Option(help="Only this document.")]
@@ -134,7 +136,8 @@ def _row(row: Row[Any]) -> tuple[object, ...]:
 
 @letters.command()
 def show(
-    id_: Annotated[int, typer.Argument(metavar="ID", help="The dead letter's number.")], as_json: AsJson = False
+    id_: Annotated[int, typer.Argument(metavar="ID", min=1, max=ID_MAX, help="The dead letter's number.")],
+    as_json: AsJson = False,
 ) -> None:
     """Show one dead letter: what is wrong, where, what to do, and the bytes as they came."""
     import json

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from workers.cli.base import AsJson, app, settings
-from workers.cli.output import console, emit, emit_lines, leave, note, table
+from workers.cli.output import console, emit, emit_lines, leave, note, plain, table
 from workers.cli.state import AWAY, FINDINGS, OK, STATE
 from workers.cli.texts import translated
 
@@ -37,7 +37,7 @@ def preview(
     else:
         console().print(render(shown, STATE.language))
     for warning in shown.warnings:
-        sys.stderr.write(f"! {warning.said(STATE.language)}\n")
+        sys.stderr.write(plain(f"! {warning.said(STATE.language)}") + "\n")
     leave(OK if shown.ok else FINDINGS)
 
 

@@ -15,6 +15,7 @@ import typer
 
 from workers.cli.state import INTERRUPTED, STATE, USAGE
 from workers.cli.texts import say, translated
+from workers.shown import json_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,7 +34,8 @@ def console(*, stderr: bool = False) -> Console:
 
 def emit(value: Any) -> None:
     """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    in_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    sys.stdout.write((json_line(value) if in_unicode else json.dumps(value, default=str)) + "\n")
 
 
 def emit_lines(values: Iterable[Any]) -> None:
