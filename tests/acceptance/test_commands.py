@@ -8,11 +8,13 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.acceptance.commands import ROOT, STOP_S, Terminal, lines
 from tests.support.servers import Broker
 from tests.support.wait import until
+from tests.unit.doors.samples import body, row, table
 
 EXAMPLES = ROOT / "contracts" / "examples"
 CASE_A = EXAMPLES / "expense-report-approved.case-a.json"
@@ -102,6 +104,37 @@ def test_a_published_report_is_booked_and_its_story_told(terminal: Terminal) -> 
     story = json.loads(terminal.type("--home", "home", "trace", "EXP2025-0017", "--json").stdout)
     assert [voucher["state"] for voucher in story["vouchers"]] == ["POSTED"]
     assert {"event", "planned", "call", "posted"} <= {moment["what"] for moment in story["moments"]}
+
+
+def test_what_comes_over_http_and_what_lies_in_a_watched_folder_is_booked(terminal: Terminal) -> None:
+    home = terminal.folder / "home"
+    home.mkdir()
+    (home / "oaerp.yaml").write_text(
+        "erp: [{adapter: file, company: C01, options: {path: home/erp}}]\n"
+        "folders: [{path: home/in, company: C01, quiet_s: 0}]\n"
+    )
+    (home / "in" / "inbox").mkdir(parents=True)
+    (home / "in" / "inbox" / "march.csv").write_bytes(table(row("EXP-5", total="10.00")))
+    log = terminal.folder / "log"
+    child = terminal.start("--home", "home", "up", log=log)
+    try:
+        until(lambda: "http://" in log.read_text(), STOP_S, log.read_text)
+        url = re.search(r"http://[0-9.:]+", log.read_text())
+        assert url is not None
+
+        reply = httpx2.post(
+            f"{url[0]}/v1/events", content=body("EXP-1"), headers={"content-type": "application/cloudevents+json"}
+        )
+
+        assert reply.status_code == 202, reply.text
+        booked = "SELECT reference FROM postings WHERE state = 'POSTED' ORDER BY reference"
+        until(lambda: len(terminal.query("home", booked)) == 2, STOP_S, log.read_text)
+        assert terminal.query("home", booked) == [("C01-EXP-1-V1",), ("C01-EXP-5-V1",)]
+        child.terminate()
+        assert child.wait(10) == 0, log.read_text()
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_a_gateway_that_refuses_our_token_ends_publishing_with_5(terminal: Terminal) -> None:

@@ -191,6 +191,15 @@ def test_an_erp_that_is_away_ends_with_4_and_is_left_in_peace_on_request(oaerp: 
     assert oaerp("doctor", "--no-systems").code == 0
 
 
+def test_a_ledger_that_is_away_ends_with_4(oaerp: Cli) -> None:
+    oaerp.monkeypatch.setenv("OAERP_LEDGER_URL", "postgresql://nobody@127.0.0.1:1/x")
+
+    ran = oaerp.at_home("doctor", "--no-systems", "--json")
+
+    assert ran.code == 4
+    assert [check["state"] for check in ran.values if check["name"] == "ledger"] == ["away"]
+
+
 def test_a_broker_that_is_away_ends_with_4(oaerp: Cli) -> None:
     oaerp.monkeypatch.setenv("OAERP_BROKER_URL", "redis://127.0.0.1:1")
 

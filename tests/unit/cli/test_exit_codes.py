@@ -31,6 +31,11 @@ from workers.cli.state import STATE
         "deadletters replay --rate 0 --all",
         "deadletters discard 1",
         "deadletters show abc",
+        "deadletters show 0",
+        f"deadletters show {2**63}",
+        f"deadletters replay {2**63} --yes",
+        "trace EXP-\udcff",
+        "deadletters list --number \udcff",
     ],
 )
 def test_wrong_usage_ends_with_2_and_says_so(oaerp: Cli, typed: str) -> None:
@@ -47,7 +52,11 @@ def test_wrong_usage_ends_with_2_and_says_so(oaerp: Cli, typed: str) -> None:
     [
         ("OAERP_LEDGER_URL", "mysql://x/y", "mysql"),
         ("OAERP_LEDGER_URL", "nonsense", "ledger_url"),
+        ("OAERP_LEDGER_URL", "postgresql://127.0.0.1:1a/x", "ledger_url"),
+        ("OAERP_LEDGER_URL", "postgresql://127.0.0.1:1/x?bogus=1", "ledger_url"),
+        ("OAERP_BROKER_URL", "amqp://127.0.0.1:1a/x", "broker_url"),
         ("OAERP_RETRY__CALL_ATTEMPTS", "0", "retry.call_attempts"),
+        ("OAERP_SECURITY__SIGNING_KEYS", "k1:x", "security"),
         ("OAERP_CONFIG", "no-such.yaml", "no-such.yaml"),
         ("OAERP_ERP", '[{"adapter": "abacus", "company": "C01"}]', "abacus"),
     ],
@@ -69,6 +78,16 @@ def test_a_ledger_that_is_away_ends_with_4(oaerp: Cli) -> None:
 
     assert ran.code == 4
     assert ran.err.startswith("OPS-805: ")
+
+
+@pytest.mark.parametrize("command", ["trace EXP-1", "deadletters list", "doctor --no-systems"])
+def test_a_ledger_that_is_no_database_ends_with_4(oaerp: Cli, command: str) -> None:
+    Path("home/ledger.db").write_text("no database at all, but long enough to be looked at as one")
+
+    ran = oaerp.at_home(*command.split())
+
+    assert ran.code == 4
+    assert "OPS-805" in ran.err + ran.out
 
 
 def test_a_gateway_that_is_away_ends_with_4(oaerp: Cli) -> None:

@@ -19,6 +19,7 @@ HEAVY = (
     "redis",
     "psycopg",
     "connector",
+    "contracts",
 )
 
 
