@@ -40,6 +40,7 @@ def _relay(runtime: Runtime, stop: threading.Event) -> None:
         while not stop.is_set():
             if not relay_once(runtime, channel):
                 stop.wait(runtime.settings.outbox.idle_s)
+                channel.beat()
     finally:
         channel.close()
 

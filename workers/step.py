@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -12,8 +13,9 @@ from celery import bootsteps
 from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from connector.bootstrap import Runtime
-from connector.channels import Channel
+from connector.channels import Channel, Message
 from connector.errors import Unavailable
+from connector.process.batch import BatchResult
 from workers.doorbell import Doorbell
 
 log = structlog.get_logger(__name__)
@@ -87,11 +89,13 @@ class EventLoop(threading.Thread):
             retrying(self._consume)
 
     def _wait(self, seconds: float) -> None:
+        self._alive_at = time.monotonic()
         self._ending.wait(seconds)
 
     def _consume(self) -> None:
         """Works on one connection until it breaks (Unavailable) or the worker ends. What was received and not
         acknowledged comes again."""
+        self._alive_at = time.monotonic()
         channel = self._runtime.channel()
         try:
             while not self._ending.is_set():
@@ -105,11 +109,30 @@ class EventLoop(threading.Thread):
         messages = channel.receive(settings.batch, settings.wait_ms / 1000)
         self._alive_at = time.monotonic()
         if messages:
-            result = self._runtime.apply_batch(messages)
+            result = self._apply(channel, messages)
+            if result is None:
+                return
             channel.ack(messages)
             self._doorbell.want("oaerp.deliver", result.to_post)
             self._doorbell.want("oaerp.write_back", result.to_write_back)
         self._doorbell.ring()
+
+    def _apply(self, channel: Channel, messages: Sequence[Message]) -> BatchResult | None:
+        """Applies a batch, and holds it while the ledger is away: giving it back would count as a failed delivery, and
+        after some minutes the broker would give up healthy messages. None where the worker ends meanwhile."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(Unavailable),
+            wait=wait_exponential_jitter(multiplier=0.2, max=2),
+            sleep=lambda seconds: self._hold(channel, seconds),
+            stop=lambda _: self._ending.is_set(),
+            retry_error_callback=lambda _: None,
+            before_sleep=lambda state: log.warning("a batch waits", error=str(_error(state))[:300]),
+        )
+        return retrying(self._runtime.apply_batch, messages)
+
+    def _hold(self, channel: Channel, seconds: float) -> None:
+        self._wait(seconds)
+        channel.beat()
 
     def _watch(self) -> None:
         """Ends the process where the loop has died or hangs: a supervisor starts another, and nothing is lost."""

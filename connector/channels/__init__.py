@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-# A header that a channel sets on what it handed out too often: it is parked, not tried again.
+# A header that a channel sets on what ended its consumer even when it was handed out alone: it is parked, not tried again.
 GIVEN_UP = "x-given-up"
 
 
@@ -38,10 +38,14 @@ class Channel(Protocol):
     def receive(self, max_count: int, wait_s: float) -> Sequence[Message]:
         """Up to `max_count` messages; returns when that many are there, or `wait_s` after the first one came, or
         with nothing after at most one second. Raises Unavailable when the connection is lost; what was not
-        acknowledged comes again."""
+        acknowledged comes again. What came too often comes alone, so that it cannot take others with it."""
 
     def ack(self, messages: Sequence[Message]) -> None:
         """Tells the broker that these are safe in the ledger."""
+
+    def beat(self) -> None:
+        """Says that we are there and still hold what we received. To be called every few seconds while nothing else is.
+        Raises Unavailable when the connection is lost."""
 
     def depth(self) -> int:
         """Messages waiting, roughly."""

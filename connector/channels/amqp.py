@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kombu import Connection
@@ -24,7 +24,8 @@ class AmqpChannel:
     """One connection and its channels, for one thread.
 
     Topology: topic exchange `{prefix}.events` -> quorum queue `{prefix}.events` (all routing keys); what was redelivered
-    too often goes through the fanout `{prefix}.dead` into the queue `{prefix}.dead`, and comes back from `receive` marked.
+    too often goes through the fanout `{prefix}.dead` into the queue `{prefix}.dead`; from there `receive` gives it alone,
+    because most of it only stood beside the culprit, and marks it when it comes a second time.
     Bodies are never decoded nor decompressed: what a message's headers say about them is not believed.
     """
 
@@ -33,20 +34,29 @@ class AmqpChannel:
         self._consumer = consumer
         self.exchange = self.queue = f"{prefix}.events"
         self.dead = f"{prefix}.dead"
-        options: dict[str, Any] = (
-            {"polling_interval": 0.005} if self._memory else {"read_timeout": TIMEOUT_S, "write_timeout": TIMEOUT_S}
-        )
-        self._connection: Any = Connection(
-            url, heartbeat=0 if self._memory else HEARTBEAT_S, connect_timeout=TIMEOUT_S, transport_options=options
-        )
+        self._url = url
+        self._connection = self._new_connection()
         self._publishing: Any = None
         self._consuming: Any = None
         self._unconfirmed: set[int] = set()
         self._published = 0
         self._returned: list[str] = []
         self._arrived: deque[Message] = deque()
+        self._dead_tags: set[int] = set()
         self._unacknowledged: deque[int] = deque()
         self._beat_at = 0.0
+
+    def _new_connection(self) -> Any:
+        """A connection that opens itself when it is used."""
+        options: dict[str, Any] = (
+            {"polling_interval": 0.005} if self._memory else {"read_timeout": TIMEOUT_S, "write_timeout": TIMEOUT_S}
+        )
+        return Connection(
+            self._url,
+            heartbeat=0 if self._memory else HEARTBEAT_S,
+            connect_timeout=TIMEOUT_S,
+            transport_options=options,
+        )
 
     def declare(self) -> None:
         """Makes sure exchanges and queues are there."""
@@ -83,13 +93,20 @@ class AmqpChannel:
             self._fill(1, time.monotonic() + 1.0)
             if self._arrived:
                 self._fill(max_count, time.monotonic() + wait_s)
-        return [self._arrived.popleft() for _ in range(min(max_count, len(self._arrived)))]
+        if self._arrived and self._arrived[0].token in self._dead_tags:
+            return [self._arrived.popleft()]
+        batch: list[Message] = []
+        while self._arrived and len(batch) < max_count and self._arrived[0].token not in self._dead_tags:
+            batch.append(self._arrived.popleft())
+        return batch
 
     def ack(self, messages: Sequence[Message]) -> None:
         """These are safe in the ledger."""
         if not messages:
             return
         with self._errors():
+            if self._consuming is None:
+                raise Unavailable("the connection these came by is gone; they come again", code="OPS-806")
             tags = [message.token for message in messages]
             in_order = list(self._unacknowledged)[: len(tags)] == tags
             if in_order and not self._memory:
@@ -97,12 +114,22 @@ class AmqpChannel:
             else:
                 for tag in tags:
                     self._consuming.basic_ack(tag)
+            done = set(tags)
+            self._dead_tags -= done
             if in_order:
                 for _ in tags:
                     self._unacknowledged.popleft()
             else:
-                done = set(tags)
                 self._unacknowledged = deque(tag for tag in self._unacknowledged if tag not in done)
+
+    def beat(self) -> None:
+        """Heartbeats, where there is a connection."""
+        if self._memory or not self._connection.connected:
+            return
+        with self._errors():
+            with suppress(TimeoutError):  # nothing came
+                self._connection.drain_events(timeout=0.001)
+            self._beat()
 
     def depth(self) -> int:
         """Messages waiting in the queue."""
@@ -118,6 +145,7 @@ class AmqpChannel:
             self._connection.release()
         except (OSError, *self._connection.connection_errors, *self._connection.channel_errors):
             self._connection.collect()
+        self._connection = self._new_connection()  # a released one never opens again
         self._publishing = self._consuming = None
         self._arrived.clear()
         self._unacknowledged.clear()
@@ -145,6 +173,9 @@ class AmqpChannel:
             channel = self._connection.channel()
             self._declare(channel)
             if not self._memory:
+                # Or py-amqp would look for a "blocked" notice before every single message, at three times the cost. A
+                # broker that is blocked does not confirm, and that is noticed below.
+                channel.connection.client_properties.get("capabilities", {}).pop("connection.blocked", None)
                 channel.confirm_select()
                 channel.events["basic_ack"].add(self._confirmed)
                 channel.events["basic_nack"].add(self._refused)
@@ -191,7 +222,10 @@ class AmqpChannel:
         channel.basic_qos(0, batch * 2, False)
         self._arrived.clear()
         self._unacknowledged.clear()
+        self._dead_tags.clear()
         channel.basic_consume(queue=self.queue, no_ack=False, callback=self._on_event, consumer_tag="events")
+        if not self._memory:
+            channel.basic_qos(0, 1, False)  # for the consumer that follows: what is dead is held one at a time
         channel.basic_consume(queue=self.dead, no_ack=False, callback=self._on_dead, consumer_tag="dead")
         self._consuming = channel
 
@@ -199,12 +233,18 @@ class AmqpChannel:
         self._take(raw, {})
 
     def _on_dead(self, raw: Any) -> None:
-        self._take(raw, {GIVEN_UP: f"redelivered more than {self._consumer.delivery_limit} times"})
+        again = bool((raw.delivery_info or {}).get("redelivered"))
+        reason = f"redelivered more than {self._consumer.delivery_limit} times, then alone without success"
+        self._dead_tags.add(raw.delivery_tag)
+        self._take(raw, {GIVEN_UP: reason} if again else {})
 
     def _take(self, raw: Any, more: Mapping[str, str]) -> None:
         body = raw.body.encode("utf-8", "surrogatepass") if isinstance(raw.body, str) else bytes(raw.body)
         named = raw.headers if isinstance(raw.headers, Mapping) else {}
-        headers = {str(name): value for name, value in named.items() if isinstance(value, str)}
+        headers = {str(name): value for name, value in named.items() if isinstance(value, str) and name != GIVEN_UP}
+        content_type = getattr(raw, "content_type", None)
+        if isinstance(content_type, str):
+            headers["content-type"] = content_type
         info = raw.delivery_info or {}
         self._unacknowledged.append(raw.delivery_tag)
         self._arrived.append(

@@ -23,6 +23,7 @@ from connector.settings import Consumer
 from contracts import EVENT_BYTES_MAX
 
 GROUP = "oaerp"
+RELEASED = "released"  # holds in the group what its consumer gave back
 TIMEOUT_S = 5
 ABANDONED_MS = 60_000  # What a consumer has not acknowledged by then is taken over from it.
 TAKE_OVER_EVERY_S = 10
@@ -44,6 +45,7 @@ class RedisChannel:
             health_check_interval=10,
         )
         self._took_over_at = 0.0
+        self._held: set[Any] = set()
 
     def declare(self) -> None:
         """Makes sure the stream and its group are there."""
@@ -72,13 +74,14 @@ class RedisChannel:
             batch = self._take_over(max_count)
             if not batch:
                 batch = self._read(max_count, 1000)
-            end = time.monotonic() + wait_s
-            while batch and len(batch) < max_count:
-                left_ms = int((end - time.monotonic()) * 1000)
-                if left_ms <= 0:
-                    break
-                batch += self._read(max_count - len(batch), left_ms)
-            return batch
+                end = time.monotonic() + wait_s
+                while batch and len(batch) < max_count:
+                    left_ms = int((end - time.monotonic()) * 1000)
+                    if left_ms <= 0:
+                        break
+                    batch += self._read(max_count - len(batch), left_ms)
+        self._held.update(message.token for message in batch)
+        return batch
 
     def ack(self, messages: Sequence[Message]) -> None:
         """These are safe in the ledger: they leave the group and the stream."""
@@ -90,6 +93,13 @@ class RedisChannel:
             pipe.xack(self.stream, GROUP, *ids)
             pipe.xdel(self.stream, *ids)
             pipe.execute()
+        self._held.difference_update(ids)
+
+    def beat(self) -> None:
+        """What we hold is not abandoned."""
+        if self._held:
+            with self._errors():
+                self._redis.xclaim(self.stream, GROUP, self._name, 0, list(self._held), justid=True)
 
     def depth(self) -> int:
         """Entries in the stream: waiting or not yet acknowledged."""
@@ -97,8 +107,12 @@ class RedisChannel:
             return int(self._redis.xlen(self.stream))
 
     def close(self) -> None:
-        """Leaves the group where nothing is pending; what is pending is taken over by others."""
+        """Leaves the group; what is pending counts as abandoned at once, so that others take it over."""
         try:
+            if self._held:
+                ids = list(self._held)
+                self._redis.xclaim(self.stream, GROUP, RELEASED, 0, ids, idle=self._abandoned_ms * 10, justid=True)
+                self._held.clear()
             pending = cast("list[Any]", self._redis.xpending_range(self.stream, GROUP, "-", "+", 1, self._name))
             if not pending:
                 self._redis.xgroup_delconsumer(self.stream, GROUP, self._name)
@@ -131,33 +145,30 @@ class RedisChannel:
         return [_message(entry_id, fields, {}) for entry_id, fields in entries]
 
     def _take_over(self, count: int) -> list[Message]:
-        """What other consumers took and never acknowledged; marked where that happened too often."""
+        """What other consumers took and never acknowledged. What was delivered too often comes alone, because most of it
+        only stood beside the culprit, and marked when that did not help."""
         if time.monotonic() - self._took_over_at < min(TAKE_OVER_EVERY_S, self._abandoned_ms / 1000):
             return []
-        self._took_over_at = time.monotonic()
+        limit = self._consumer.delivery_limit
         try:
-            answer: Any = self._redis.xautoclaim(
-                self.stream, GROUP, self._name, min_idle_time=self._abandoned_ms, count=count
-            )
+            idle: list[Any] = self._redis.xpending_range(self.stream, GROUP, "-", "+", count, idle=self._abandoned_ms)
         except redis.ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
             self._declare()
             return []
-        entries = [(entry_id, fields) for entry_id, fields in answer[1] if fields is not None]
-        if not entries:
+        if not idle:
+            self._took_over_at = time.monotonic()
             return []
-        known: Any = self._redis.xpending_range(self.stream, GROUP, entries[0][0], entries[-1][0], count, self._name)
-        deliveries = {item["message_id"]: item["times_delivered"] for item in known}
-        limit = self._consumer.delivery_limit
+        usual = [entry["message_id"] for entry in idle if entry["times_delivered"] <= limit]
+        marks: dict[str, str] = {}
+        if not usual and idle[0]["times_delivered"] > limit + 1:
+            marks = {GIVEN_UP: f"delivered more than {limit} times, then alone without success"}
+        claimed: Any = self._redis.xclaim(
+            self.stream, GROUP, self._name, self._abandoned_ms, usual or [idle[0]["message_id"]]
+        )
         return [
-            _message(
-                entry_id,
-                fields,
-                {GIVEN_UP: f"delivered more than {limit} times"} if deliveries.get(entry_id, 0) > limit else {},
-                redelivered=True,
-            )
-            for entry_id, fields in entries
+            _message(entry_id, fields, marks, redelivered=True) for entry_id, fields in claimed if fields is not None
         ]
 
     @contextmanager
