@@ -73,8 +73,8 @@ class Terminal:
                 child.wait()
 
     def query(self, home: str, statement: str) -> list[tuple[Any, ...]]:
-        """Rows of the ledger in a home."""
-        ledger = Ledger(f"sqlite:///{self.folder / home / 'ledger.db'}")
+        """Rows of the ledger in a home, or of the one that the environment names."""
+        ledger = Ledger(self.env.get("OAERP_LEDGER_URL") or f"sqlite:///{self.folder / home / 'ledger.db'}")
         try:
             with ledger.begin() as tx:
                 return [tuple(row) for row in tx.execute(text(statement))]

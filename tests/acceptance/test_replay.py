@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +22,33 @@ CASE_A = json.loads((ROOT / "contracts/examples/expense-report-approved.case-a.j
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """A home where LETTERS reports were parked for a row of the mapping book that is there by now."""
-    monkeypatch.chdir(tmp_path)
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    alone(tmp_path, monkeypatch)
+    return parked(tmp_path)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """The same on each kind of ledger."""
+    alone(tmp_path, monkeypatch)
+    if request.param == "sqlite":
+        return parked(tmp_path)
+    url = request.getfixturevalue("fresh_postgres_url")()
+    monkeypatch.setenv("OAERP_LEDGER_URL", url)
+    return parked(tmp_path, {"OAERP_LEDGER_URL": url})
+
+
+def alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a folder of its own, without settings of the machine's."""
+    monkeypatch.chdir(folder)
     for name in list(os.environ):
         if name.startswith("OAERP_"):
             monkeypatch.delenv(name)
-    home = tmp_path / "home"
+
+
+def parked(folder: Path, env: dict[str, str] | None = None) -> Terminal:
+    """A home where LETTERS reports were parked for a row of the mapping book that is there by now."""
+    home = folder / "home"
     home.mkdir()
     (home / "oaerp.yaml").write_text("home: home\nerp: [{adapter: file, company: C01, options: {path: home/erp}}]\n")
     runtime = open_runtime(load(home / "oaerp.yaml"))
@@ -41,7 +60,7 @@ def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Termin
         file.write("travel.spa,*,*,660201,,,\n")
     with (home / "oaerp.yaml").open("a") as file:
         file.write("book: home/book\n")
-    made = Terminal(tmp_path)
+    made = Terminal(folder, env)
     assert made.query("home", "SELECT count(*) FROM dead_letters WHERE state = 'open'") == [(LETTERS,)]
     return made
 
@@ -105,15 +124,15 @@ def test_a_replay_that_is_killed_has_done_what_it_told_and_goes_on_later(termina
     assert_each_report_is_booked_once(terminal)
 
 
-def test_two_people_who_replay_at_once_share_the_work(terminal: Terminal) -> None:
+def test_two_people_who_replay_at_once_share_the_work(shared: Terminal) -> None:
     command = ("--home", "home", "deadletters", "replay", "--all", "--yes", "--json", "--rate", "100")
-    children = [terminal.start(*command) for _ in range(2)]
+    children = [shared.start(*command) for _ in range(2)]
     said = [child.communicate(timeout=60) for child in children]
 
     went_through = sum(row["ok"] for out, _ in said for row in lines(out))
     assert {child.returncode for child in children} <= {0, 6, 7}, said
     assert went_through == LETTERS
-    assert_each_report_is_booked_once(terminal)
+    assert_each_report_is_booked_once(shared)
 
 
 def test_a_dry_run_says_that_all_would_go_through_and_changes_nothing(terminal: Terminal) -> None:
