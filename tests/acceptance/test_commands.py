@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
+import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -38,37 +41,54 @@ def differences(expected: Any, found: Any, where: str = "") -> list[str]:
     return [] if expected == found else [f"{where}: {found!r} instead of {expected!r}"]
 
 
-def test_the_demo_proves_its_totals_and_keeps_its_home(terminal: Terminal) -> None:
+@dataclass(frozen=True)
+class Demo:
+    """A demo that ran: where, and what it said."""
+
+    terminal: Terminal
+    ran: subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """The demo's tests share one run; none of them changes it."""
+    terminal = Terminal(tmp_path_factory.mktemp("demo"))
+    return Demo(terminal, terminal.type("demo"))
+
+
+def test_the_demo_proves_its_totals_and_runs_again_in_the_same_place(tmp_path: Path, demo: Demo) -> None:
+    shutil.copytree(demo.terminal.folder, tmp_path, dirs_exist_ok=True)
+    terminal = Terminal(tmp_path)
+
     ran = terminal.type("demo", "--json")
 
     result = json.loads(ran.stdout)
-    assert ran.returncode == 0, ran.stderr
+    assert demo.ran.returncode == ran.returncode == 0, ran.stderr
     assert result["agree"] is True
     assert result["expected"] == result["ledger"] == result["erp"]
+    assert f"{len(result['vouchers'])} vouchers" in demo.ran.stdout
     assert result["differences"] == []
     assert sorted(letter["code"] for letter in result["dead_letters"]) == ["CON-111", "CON-131", "MAP-201"]
     again = terminal.type("--home", "var/demo", "trace", result["vouchers"][0]["document"]["number"], "--json")
     assert again.returncode == 0, again.stderr
 
 
-def test_the_demo_runs_again_in_the_same_place_and_its_home_is_known_from_any_folder(terminal: Terminal) -> None:
-    assert terminal.type("demo").returncode == 0
-    assert terminal.type("demo").returncode == 0
-
+def test_the_home_of_a_demo_is_known_from_any_folder(demo: Demo) -> None:
     elsewhere = Terminal(Path("/"))
-    ran = elsewhere.type("--home", str(terminal.folder / "var" / "demo"), "deadletters", "list", "--json")
+    home = demo.terminal.folder / "var" / "demo"
+
+    ran = elsewhere.type("--home", str(home), "deadletters", "list", "--json")
 
     assert ran.returncode == 0, ran.stderr
     assert sum(cause["count"] for cause in lines(ran.stdout)) == 3
 
 
-def test_every_next_command_that_the_demo_prints_works_as_printed(terminal: Terminal) -> None:
-    ran = terminal.type("demo")
+def test_every_next_command_that_the_demo_prints_works_as_printed(demo: Demo) -> None:
+    hints = re.findall(r"^→ (?:\S*/)?oaerp (.+)$", demo.ran.stderr, re.MULTILINE)
 
-    hints = re.findall(r"^→ (?:\S*/)?oaerp (.+)$", ran.stderr, re.MULTILINE)
     assert len(hints) == 2
     for typed in hints:
-        assert terminal.type(*typed.split()).returncode == 0, typed
+        assert demo.terminal.type(*typed.split()).returncode == 0, typed
 
 
 def test_the_demo_never_clears_a_folder_that_is_not_a_demo(terminal: Terminal) -> None:
@@ -202,10 +222,8 @@ def test_a_celery_process_ends_well_when_it_is_asked_to(
     assert "Traceback" not in log.read_text()
 
 
-def test_without_a_terminal_there_is_no_colour_and_no_question(terminal: Terminal) -> None:
-    terminal.type("demo")
-
-    ran = terminal.type("--home", "var/demo", "deadletters", "discard", "--all", "--reason", "test")
+def test_without_a_terminal_there_is_no_colour_and_no_question(demo: Demo) -> None:
+    ran = demo.terminal.type("--home", "var/demo", "deadletters", "discard", "--all", "--reason", "test")
 
     assert ran.returncode == 2
-    assert "\x1b[" not in ran.stdout + ran.stderr + terminal.type("--home", "var/demo", "deadletters", "list").stdout
+    assert "\x1b[" not in ran.stdout + ran.stderr + demo.ran.stdout + demo.ran.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from connector.bootstrap import open_runtime
 from connector.channels import Message
@@ -99,6 +101,10 @@ def oaerp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     monkeypatch.chdir(tmp_path)
     HOME.mkdir()
     (HOME / "oaerp.yaml").write_text("erp: [{adapter: file, company: C01, options: {path: home/erp}}]\n")
+    root = logging.getLogger()
+    before = list(root.handlers), root.level
     yield Cli(capsys, monkeypatch)
+    root.handlers, root.level = before  # a command sends logs to this test's stderr, which is gone afterwards
+    structlog.reset_defaults()
     STATE.home = STATE.config = STATE.lang = None
     STATE.debug = False

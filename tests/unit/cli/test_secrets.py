@@ -30,7 +30,7 @@ Written = Callable[[], list[dict[str, Any]]]
 def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[Written]:
     """Logs as a process writes them; gives the lines, each of which must be a JSON object."""
     root = logging.getLogger()
-    before = root.handlers, root.level
+    before = list(root.handlers), root.level
     stream = io.StringIO()
     monkeypatch.setattr("sys.stderr", stream)
     logs.configure("INFO")
