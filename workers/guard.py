@@ -26,6 +26,19 @@ BODY_BYTES_MAX = 16 * 1024
 ARGUMENTS_MAX = 2
 ARGUMENT_CHARACTERS_MAX = 200
 _NO_MORE = {"callbacks", "errbacks", "chain", "chord"}
+OURS = "oaerp."  # Celery registers tasks of its own in every app; nobody may call those.
+# Every header Celery sends, and what ours hold. Others would become attributes of the running task.
+_TEXT, _NONE = (str, type(None)), (type(None),)
+_HEADERS: Mapping[str, tuple[type, ...]] = {
+    **dict.fromkeys(("lang", "task", "id", "root_id", "parent_id", "argsrepr", "kwargsrepr", "origin"), _TEXT),
+    **dict.fromkeys(("shadow", "eta", "expires", "group", "group_index"), _NONE),
+    **dict.fromkeys(("retries", "replaced_task_nesting"), (int,)),
+    **dict.fromkeys(("ignore_result", "celery_beat_task"), (bool, type(None))),
+    "timelimit": (list, tuple, type(None)),
+    "stamped_headers": _NONE,
+    "stamps": (dict,),
+}
+_OF_OTHERS = ("x-", "traceparent", "tracestate", "baggage")  # written by brokers and by tracing
 
 # Called with the bytes of a message that is not ours and the reason; returns when it is safe in the ledger.
 ParkRaw = Callable[[bytes, str], None]
@@ -41,12 +54,17 @@ def refusal(headers: Any, content_type: Any, content_encoding: Any, body: Any, k
         return "it is compressed"
     if not isinstance(headers.get("id"), str) or not 0 < len(headers["id"]) <= 100:
         return "its id is not a short text"
-    if not isinstance(headers.get("task"), str) or headers["task"] not in known:
+    if not isinstance(headers.get("task"), str) or headers["task"] not in known or not headers["task"].startswith(OURS):
         return f"its task {headers.get('task')!r} is unknown"
     if headers.get("eta") is not None or headers.get("expires") is not None:
         return "it asks to wait or to expire; long waits are rows in the ledger"
     if headers.get("timelimit") not in (None, [None, None], (None, None)):
         return "it sets a time limit"
+    for name, value in headers.items():
+        if not str(name).startswith(_OF_OTHERS) and not isinstance(value, _HEADERS.get(name, ())):
+            return f"its header {name!r} is none of ours"
+    if headers.get("stamps"):
+        return "it is stamped"
     if not isinstance(body, str | bytes) or len(body) > BODY_BYTES_MAX:
         return "its body is not text, or too long"
     return _refuse_body(body)
@@ -54,7 +72,7 @@ def refusal(headers: Any, content_type: Any, content_encoding: Any, body: Any, k
 
 def _refuse_body(body: str | bytes) -> str | None:
     try:
-        content = json.loads(body)
+        content = json.loads(body if isinstance(body, str) else body.decode())  # bytes would also pass in UTF-16
     except (ValueError, RecursionError):
         return "its body is not JSON"
     if not isinstance(content, list) or [type(part) for part in content] != [list, dict, dict]:
@@ -201,7 +219,13 @@ class _RedisChannel(_KombuRedisChannel):  # type: ignore[misc]
             park = PARK_RAW.get("park")
             if popped is None or park is None:
                 raise
-            park(bytes(popped[1]), f"it is no message: {type(error).__name__}: {error}")
+            try:
+                park(bytes(popped[1]), f"it is no message: {type(error).__name__}: {error}")
+            except Exception as away:
+                log.error("a raw entry could not be parked; it goes back and the worker ends", error=str(away))
+                with self.conn_or_acquire() as client:
+                    client.lpush(bytes(popped[0]).decode().removeprefix(self.global_keyprefix), popped[1])
+                raise WorkerShutdown(1) from away
             return True
 
 

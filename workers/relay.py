@@ -13,6 +13,7 @@ from connector.channels import Channel, Message, named
 from connector.channels.signature import sign
 from connector.errors import Unavailable
 from connector.ledger import outbox
+from contracts import EVENT_BYTES_MAX
 
 log = structlog.get_logger(__name__)
 
@@ -53,6 +54,10 @@ def relay_once(runtime: Runtime, channel: Channel) -> int:
         rows = outbox.claim(tx, settings.batch, settings.resend_after_s, settings.resend_after_max_s)
     if not rows:
         return 0
+    too_long = [row for row in rows if len(row.body) > EVENT_BYTES_MAX]
+    if too_long:  # only by an application's own publish: no broker of ours takes them, so they go to a person at once
+        runtime.apply_batch([Message(row.body, named(row.source, row.event_id)) for row in too_long], door="relay")
+        rows = [row for row in rows if len(row.body) <= EVENT_BYTES_MAX]
     keys = runtime.settings.security.signing_keys
     try:
         channel.publish(

@@ -22,29 +22,29 @@ ROUNDS_MAX = 200  # A task ends after so many batches; what is left is rung for 
 
 
 def register(app: Celery, runtime: Runtime) -> None:
-    """Binds the tasks to the runtime of this process."""
+    """Binds the tasks to this app and its runtime: not shared, or a second app in the process would work on the first's."""
 
-    @app.task(name="oaerp.deliver")
+    @app.task(name="oaerp.deliver", shared=False)
     def deliver(company: str) -> None:
         if company in runtime.erp:
             _rounds("deliver", company, lambda: runtime.deliver_due(company).more)
 
-    @app.task(name="oaerp.resolve")
+    @app.task(name="oaerp.resolve", shared=False)
     def resolve(company: str) -> None:
         if company in runtime.erp:
             _rounds("resolve", company, lambda: _resolve(runtime, company))
 
-    @app.task(name="oaerp.write_back")
+    @app.task(name="oaerp.write_back", shared=False)
     def write_back(source: str) -> None:
         if source in runtime.oa:
             _rounds("write back", source, lambda: runtime.write_back_due(source).claimed > 0)
 
-    @app.task(name="oaerp.poll")
+    @app.task(name="oaerp.poll", shared=False)
     def poll(system: str) -> None:
         if system in runtime.polled:
             _rounds("poll", system, lambda: _poll(runtime, system))
 
-    @app.task(name="oaerp.tidy")
+    @app.task(name="oaerp.tidy", shared=False)
     def tidy(_nothing: str = "") -> None:
         _rounds("tidy", "answers", lambda: _tidy(runtime))
 

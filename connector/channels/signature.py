@@ -73,13 +73,12 @@ def _verify(headers: Mapping[str, str], body: bytes, security: Security, now_s: 
             "add the key to signing_keys, or sign with one of them",
         )
     try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        text = ""
-    at = datetime.fromtimestamp(int(sent), UTC)
-    good = [Webhook(secret).sign(event_id, at, text) for _, secret in keys]
-    given = signature.split(" ")[:10]
-    if not any(hmac.compare_digest(ours.encode(), theirs.encode()) for ours in good for theirs in given):
+        at = datetime.fromtimestamp(int(sent), UTC)
+        good = [Webhook(secret).sign(event_id, at, body.decode()) for _, secret in keys]
+        given = [part.encode() for part in signature.split(" ", 10)[:10]]
+    except UnicodeError:  # a body or a header that is no text cannot have been signed by us
+        good, given = [], []
+    if not any(hmac.compare_digest(ours.encode(), theirs) for ours in good for theirs in given):
         raise _refused(
             "SEC-602",
             "webhook-signature",

@@ -141,7 +141,11 @@ def test_forged_unsigned_and_expired_events_are_parked_and_a_replayed_one_has_on
     send_event(broker, *messages.values(), changed, genuine, genuine, genuine)
 
     until(lambda: posted_or_planned(system, "GENUINE-1"), 30, system.logs)
-    until(lambda: system.count("SELECT count(*) FROM dead_letters") == 5, 30, system.logs)
+    until(
+        lambda: system.count("SELECT count(*) FROM dead_letters") == 5,
+        30,
+        lambda: f"{system.rows('SELECT message FROM dead_letters')} {system.logs()}",
+    )
     codes = sorted(row[0] for row in system.rows("SELECT code FROM dead_letters"))
     assert codes == sorted([*messages, "SEC-602"])
     assert system.count("SELECT count(*) FROM inbox") == 1
