@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
 from celery.beat import Service
+from celery.concurrency.thread import TaskPool
 from celery.worker import WorkController
 
 from connector.bootstrap import Runtime
@@ -20,12 +22,20 @@ JOIN_S = 10
 Part = Callable[[threading.Event], None]  # something that runs until the event is set
 
 
+class _Pool(TaskPool):
+    """Threads that know whose tasks they run: Celery looks a task up in the thread's current app."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.executor = ThreadPoolExecutor(max_workers=self.limit, initializer=self.app.set_current)
+
+
 @contextmanager
 def running(runtime: Runtime, more: Sequence[Part] = ()) -> Iterator[Celery]:
     """Everything runs while the block does. At its end the batch in hand is finished, the rest stays in the ledger."""
     app = make_app(runtime)
     stop = threading.Event()
-    worker = WorkController(app=app, concurrency=2, pool_cls="threads", without_mingle=True, without_gossip=True)
+    worker = WorkController(app=app, concurrency=2, pool_cls=_Pool, without_mingle=True, without_gossip=True)
     beat: Any = Service(app, max_interval=1, scheduler_cls=BellScheduler)
     threads = [
         threading.Thread(target=relay.run, args=(runtime, stop), name="relay", daemon=True),
