@@ -20,6 +20,8 @@ from kombu.transport.virtual import Message as VirtualMessage
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from connector.channels import tolerant
+
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 16 * 1024
@@ -154,7 +156,7 @@ def _mark_compressed(headers: Any) -> None:
         headers["x-refused-compression"] = headers.pop("compression")
 
 
-class _AmqpChannel(pyamqp.Channel):
+class _AmqpChannel(tolerant.Channel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.auto_decode = False

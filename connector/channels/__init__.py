@@ -25,6 +25,18 @@ def named(source: str, event_id: str) -> dict[str, str]:
     return {"outbox-source": source, "outbox-id": event_id}
 
 
+def texts(named: Any) -> dict[str, str]:
+    """The headers a sender set, as far as they are text. What no database would store is escaped, and nobody outside
+    marks a message as given up."""
+    if not isinstance(named, Mapping):
+        return {}
+    return {
+        str(name): value if value.isprintable() else ascii(value)[1:-1]
+        for name, value in named.items()
+        if isinstance(value, str) and name != GIVEN_UP
+    }
+
+
 class Channel(Protocol):
     """A broker seen as one durable queue of events. One object serves one thread; open one per thread."""
 

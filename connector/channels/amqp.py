@@ -10,7 +10,7 @@ from typing import Any
 
 from kombu import Connection
 
-from connector.channels import GIVEN_UP, Message
+from connector.channels import GIVEN_UP, Message, texts, tolerant
 from connector.errors import Unavailable
 from connector.settings import Consumer
 from contracts import EVENT_BYTES_MAX
@@ -51,12 +51,15 @@ class AmqpChannel:
         options: dict[str, Any] = (
             {"polling_interval": 0.005} if self._memory else {"read_timeout": TIMEOUT_S, "write_timeout": TIMEOUT_S}
         )
-        return Connection(
+        connection: Any = Connection(
             self._url,
             heartbeat=0 if self._memory else HEARTBEAT_S,
             connect_timeout=TIMEOUT_S,
             transport_options=options,
         )
+        if not self._memory:
+            connection.transport_cls = tolerant.TlsTransport if self._url.startswith("amqps:") else tolerant.Transport
+        return connection
 
     def declare(self) -> None:
         """Makes sure exchanges and queues are there."""
@@ -240,11 +243,7 @@ class AmqpChannel:
 
     def _take(self, raw: Any, more: Mapping[str, str]) -> None:
         body = raw.body.encode("utf-8", "surrogatepass") if isinstance(raw.body, str) else bytes(raw.body)
-        named = raw.headers if isinstance(raw.headers, Mapping) else {}
-        headers = {str(name): value for name, value in named.items() if isinstance(value, str) and name != GIVEN_UP}
-        content_type = getattr(raw, "content_type", None)
-        if isinstance(content_type, str):
-            headers["content-type"] = content_type
+        headers = texts(raw.headers) | texts({"content-type": getattr(raw, "content_type", None)})
         info = raw.delivery_info or {}
         self._unacknowledged.append(raw.delivery_tag)
         self._arrived.append(

@@ -17,7 +17,7 @@ from typing import Any, cast
 import orjson
 import redis
 
-from connector.channels import GIVEN_UP, Message
+from connector.channels import GIVEN_UP, Message, texts
 from connector.errors import Unavailable
 from connector.settings import Consumer
 from contracts import EVENT_BYTES_MAX
@@ -187,11 +187,7 @@ def _message(
     if body is None:
         body = b"\n".join(name + b": " + value for name, value in fields.items())
     try:
-        named = orjson.loads(fields.get(b"headers", b"{}"))
+        headers = texts(orjson.loads(fields.get(b"headers", b"{}")))
     except orjson.JSONDecodeError:
-        named = {}
-    headers = (
-        {str(name): value for name, value in named.items() if isinstance(value, str)} if isinstance(named, dict) else {}
-    )
-    headers.pop(GIVEN_UP, None)
+        headers = {}
     return Message(body, {**headers, **more}, entry_id, redelivered=redelivered)

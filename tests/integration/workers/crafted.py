@@ -111,3 +111,7 @@ def redis_envelope(message: Crafted, queue: str) -> bytes:
             },
         }
     ).encode()
+
+
+# AMQP properties with a header of type time that lies beyond every calendar, which py-amqp cannot read.
+UNREADABLE_PROPERTIES = b"\x20\x00" + (11).to_bytes(4, "big") + b"\x01kT" + b"\xff" * 8

@@ -19,7 +19,7 @@ from connector.channels.signature import KEY_ID, sign
 from connector.settings import Security, Settings
 from tests.acceptance.system import System
 from tests.integration.process.world import report
-from tests.integration.workers.crafted import EVENTS, RAW_REDIS, TASKS, redis_envelope
+from tests.integration.workers.crafted import EVENTS, RAW_REDIS, TASKS, UNREADABLE_PROPERTIES, redis_envelope
 from tests.support.servers import Broker
 from tests.support.wait import until
 
@@ -89,13 +89,17 @@ def send_raw(broker: Broker) -> int:
                 application_headers=message.all_headers(),
             )
             channel.basic_publish(raw, exchange="", routing_key=queue)
+        for exchange, routing_key in (("", queue), (f"{broker.prefix}.events", "any")):
+            raw = amqp.Message(b"a date that no clock shows")
+            raw._serialize_properties = lambda: UNREADABLE_PROPERTIES
+            channel.basic_publish(raw, exchange=exchange, routing_key=routing_key)
         for body in EVENTS:
             channel.basic_publish(amqp.Message(body), exchange=f"{broker.prefix}.events", routing_key="any")
         odd = amqp.Message(
             b"{}", content_encoding="utf-99", application_headers={"compression": "zip", "x": [1, {"y": 2}]}
         )
         channel.basic_publish(odd, exchange=f"{broker.prefix}.events", routing_key="any")
-    return len(TASKS) + len(EVENTS) + 1
+    return len(TASKS) + len(EVENTS) + 3
 
 
 def posted_or_planned(system: System, number: str) -> bool:
