@@ -34,6 +34,8 @@ Role = Literal[
     "supplier_payable",
     "exchange_difference",
     "rounding",
+    "accrual",
+    "bank",
 ]
 _NO_DIMENSIONS: Mapping[str, str] = MappingProxyType({})
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -17,14 +18,20 @@ from connector.errors import Misconfigured
 from connector.translate.tables import (
     ANY,
     EXPENSE_ACCOUNT,
+    OPTIONAL_ROW_TYPES,
     ROW_TYPES,
     AccountRow,
     ChartRow,
     CompanyRow,
+    DimensionRow,
+    PayableRow,
+    PerDiemRow,
+    PeriodRow,
     RoleRow,
     Row,
     RowT,
     TaxRow,
+    ToleranceRow,
     bad,
     overlaps,
     ranked,
@@ -60,13 +67,47 @@ class BookRefused(Misconfigured):
 
 
 @dataclass(frozen=True, slots=True)
+class Scope:
+    """What a rule's expressions may read: the report, the line and the advance the voucher line comes from, its amount
+    in the base currency, and the account and department that the tables gave."""
+
+    report: ExpenseReport
+    line: Line | None
+    advance: AdvanceClaim | None
+    amount: Decimal
+    account: str
+    department: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """How lines of a role are written. `position` is its place in the book and so the place of its lines in a voucher."""
+    """How lines of a role are written. `position` is its place in the book and so the place of its lines in a voucher.
+
+    Where `when` does not hold for a line, the rule in `otherwise` is asked; None there: no rule fits.
+    """
 
     id: str
     role: Role
     merge: bool
     memo: MemoOf | None
+    at: str
+    position: int
+    title: Mapping[str, str]
+    when: Callable[[Scope], bool] | None = None
+    account: Callable[[Scope], str] | None = None  # Instead of the account that the tables gave.
+    otherwise: Rule | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A debit and a credit of the same amount that a rule adds to the voucher, for each line where `when` holds."""
+
+    id: str
+    debit: str
+    credit: str
+    amount: Callable[[Scope], Decimal]
+    when: Callable[[Scope], bool] | None
+    merge: bool
     at: str
     position: int
     title: Mapping[str, str]
@@ -96,7 +137,11 @@ class CompanyView:
     company: str
     valid_from: date
     valid_to: date
+    row: CompanyRow
     _book: Book
+    _payables: dict[tuple[Role, str], tuple[AccountHit, ...]] = field(default_factory=dict)
+    _dimensions: dict[tuple[str, str], tuple[DimensionRow, ...]] = field(default_factory=dict)
+    _optional: dict[tuple[str, ...], tuple[Row, ...]] = field(default_factory=dict)
     _roles: dict[Role, tuple[AccountHit, ...]] = field(default_factory=dict)
     _accounts: dict[tuple[str, str], tuple[AccountHit, ...]] = field(default_factory=dict)
     _tax: dict[tuple[str, str], tuple[TaxRow, ...]] = field(default_factory=dict)
@@ -138,6 +183,60 @@ class CompanyView:
                 return row
         return None
 
+    def payable(self, role: Role, payee: str, on: date) -> AccountHit | None:
+        """The account of a role for this payee on a posting day: the payables table's where it has a row, else the role's."""
+        if self._book.payables:
+            hits = self._payables.get((role, payee))
+            if hits is None:
+                rows = [row for row in self._book.payables if row.matches((payee, role, self.company))]
+                hits = tuple(self._book.hit(row.account, row) for row in ranked(rows))
+                self._remember(self._payables, (role, payee), hits)
+            for hit in hits:
+                if hit.valid_from <= on <= hit.valid_to:
+                    return hit
+        return self.role(role, on)
+
+    def translates(self, dimension: str) -> bool:
+        """Whether the dimensions table has rows for this dimension."""
+        return dimension in self._book.translated
+
+    def dimension(self, dimension: str, value: str, on: date) -> str | None:
+        """What a dimension's value is called in the ERP on a posting day; None where its table has no row for it."""
+        rows = self._dimensions.get((dimension, value))
+        if rows is None:
+            wanted = (dimension, value, self.company)
+            rows = tuple(ranked(row for row in self._book.dimensions if row.matches(wanted)))
+            self._remember(self._dimensions, (dimension, value), rows)
+        for row in rows:
+            if row.valid_from <= on <= row.valid_to:
+                return value if row.target == ANY else row.target
+        return None
+
+    def per_diem(self, category: str, currency: str, on: date) -> PerDiemRow | None:
+        """The daily allowance of a category in a currency on the day of the expense."""
+        return self._choose(self._book.per_diems, (category, currency, self.company), on)
+
+    def period_rule(self, document: str, on: date) -> PeriodRow | None:
+        """What happens to a document whose posting day lies in a closed period."""
+        return self._choose(self._book.periods, (document, self.company), on)
+
+    def tolerance(self, on: date) -> ToleranceRow | None:
+        """The largest rounding difference of a document."""
+        return self._choose(self._book.tolerances, (self.company,), on)
+
+    def _choose(self, rows: Sequence[RowT], wanted: tuple[str, ...], on: date) -> RowT | None:
+        if not rows:
+            return None
+        key = (type(rows[0]).__name__, *wanted)
+        found = self._optional.get(key)
+        if found is None:
+            found = tuple(ranked(row for row in rows if row.matches(wanted)))
+            self._remember(self._optional, key, found)
+        for row in found:
+            if row.valid_from <= on <= row.valid_to:
+                return cast(RowT, row)
+        return None
+
     @staticmethod
     def _remember(cache: dict[Any, Any], key: Any, answer: Any) -> None:
         if len(cache) >= CACHED_LOOKUPS_MAX:
@@ -160,6 +259,14 @@ class Book:
     roles: Sequence[RoleRow]
     taxes: Sequence[TaxRow]
     by_category: Mapping[str, Sequence[AccountRow]]
+    payables: Sequence[PayableRow] = ()
+    dimensions: Sequence[DimensionRow] = ()
+    per_diems: Sequence[PerDiemRow] = ()
+    periods: Sequence[PeriodRow] = ()
+    tolerances: Sequence[ToleranceRow] = ()
+    pairs: Sequence[Pair] = ()
+    translated: frozenset[str] = frozenset()
+    files: Mapping[str, bytes] = field(default_factory=dict)
     _views: dict[str, tuple[CompanyView, ...]] = field(default_factory=dict)
     _shapes: dict[tuple[tuple[str, bool], ...], int] = field(default_factory=dict)
 
@@ -169,7 +276,7 @@ class Book:
         if views is None:
             rows = ranked(row for row in self.companies if row.matches((company,)))
             views = tuple(
-                CompanyView(row.currency, row.time_zone, row.at, company, row.valid_from, row.valid_to, self)
+                CompanyView(row.currency, row.time_zone, row.at, company, row.valid_from, row.valid_to, row, self)
                 for row in rows
             )
             if len(self._views) >= CACHED_LOOKUPS_MAX:
@@ -238,10 +345,15 @@ def load_book(path: Path | None = None) -> Book:
         raise BookRefused(findings)
     text, marks = read
     tables = {name: _table(folder, text, name, row_type, files, findings) for name, row_type in ROW_TYPES.items()}
+    tables |= {
+        name: _table(folder, text, name, row_type, files, findings) if name in text.tables else []
+        for name, row_type in OPTIONAL_ROW_TYPES.items()
+    }
     rules = _rules(text, marks, findings)
     chart = {row.account: row for row in _of(ChartRow, tables["chart"])}
     accounts, roles = _of(AccountRow, tables["accounts"]), _of(RoleRow, tables["roles"])
-    _check_accounts([*accounts, *roles], chart, findings)
+    payables, dimensions = _of(PayableRow, tables["payables"]), _of(DimensionRow, tables["dimensions"])
+    _check_accounts([*accounts, *roles, *payables], chart, findings)
     if findings:
         raise BookRefused(findings)
     by_category: dict[str, list[AccountRow]] = {}
@@ -249,7 +361,9 @@ def load_book(path: Path | None = None) -> Book:
         by_category.setdefault(row.category, []).append(row)
     return Book(
         text.name, text.version, _fingerprint(files), rules, _of(CompanyRow, tables["companies"]), chart, accounts, roles,
-        _of(TaxRow, tables["tax"]), _with_fallback(by_category),
+        _of(TaxRow, tables["tax"]), _with_fallback(by_category), payables, dimensions,
+        _of(PerDiemRow, tables["per_diem"]), _of(PeriodRow, tables["periods"]), _of(ToleranceRow, tables["tolerances"]),
+        translated=frozenset(row.dimension for row in dimensions), files=files,
     )  # fmt: skip
 
 
@@ -338,9 +452,10 @@ def _rules(text: _BookText, marks: Mapping[Place, int], findings: list[Finding])
     for role in _ROLES:
         if role not in rules:
             findings.append(bad(BOOK_FILE, f"a rule for the role {role}", "none", "add it under rules"))
-    for name in text.tables.keys() - ROW_TYPES.keys():
+    known = {**ROW_TYPES, **OPTIONAL_ROW_TYPES}
+    for name in sorted(text.tables.keys() - known.keys()):
         findings.append(
-            bad(f"{BOOK_FILE}:{marks.get(('tables', name), 1)}", f"tables {', '.join(ROW_TYPES)}", name, "remove it")
+            bad(f"{BOOK_FILE}:{marks.get(('tables', name), 1)}", f"tables {', '.join(known)}", name, "remove it")
         )
     return rules
 
@@ -379,7 +494,7 @@ def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | No
 
 
 def _check_accounts(
-    rows: Sequence[AccountRow | RoleRow], chart: Mapping[str, ChartRow], findings: list[Finding]
+    rows: Sequence[AccountRow | RoleRow | PayableRow], chart: Mapping[str, ChartRow], findings: list[Finding]
 ) -> None:
     for row in rows:
         if row.account in chart:

@@ -24,6 +24,8 @@ EXPENSE_ACCOUNT = "(expense)"  # In roles.csv: the account of the expense line t
 DIMENSIONS = ("department", "employee", "project", "cost_centre", "supplier")
 
 InvoiceKindOrAny = Literal["vat_special", "vat_ordinary", "rail", "air", "coach", "toll", "red_special", "foreign", "*"]
+Dimension = Literal["department", "employee", "project", "cost_centre", "supplier"]
+Policy = Literal["REJECT", "HOLD", "NEXT_OPEN", "ACCRUE"]
 Method = Literal["stated", "included", "fare_and_fuel", "transfer_out", "none"]
 
 
@@ -89,6 +91,10 @@ class CompanyRow(Row):
     company: Key
     currency: Annotated[str, AfterValidator(_currency)]
     time_zone: Zone | None = None
+    posting_day: Literal["approval", "expense"] = "approval"  # Where the report states none.
+    year_start: Annotated[int, Field(ge=1, le=12)] = 1  # First month of the fiscal year.
+    advances: Literal["stated", "tracked"] = "stated"  # tracked: an advance the ledger does not know is waited for.
+    budgets: Literal["stop", "warn", "off"] = "stop"
 
 
 class ChartRow(Row):
@@ -142,6 +148,60 @@ class TaxRow(Row):
     def model_post_init(self, context: Any) -> None:
         if (self.method in ("included", "fare_and_fuel")) is not (self.rate is not None):
             raise ValueError("a rate belongs to the methods included and fare_and_fuel, and only to them")
+
+
+class PayableRow(Row):
+    """Which account is owed to, or by, a certain payee: an employee, a supplier or a card company; over the roles table."""
+
+    keys = ("payee", "role", "company")
+    payee: Key
+    role: Literal["advance", "employee_payable", "employee_receivable", "supplier_payable", "card_clearing"]
+    company: Key = ANY
+    account: Account
+
+
+class DimensionRow(Row):
+    """What a dimension's value is called in the ERP. `*` as target keeps the value; a dimension with rows needs one for each."""
+
+    keys = ("dimension", "value", "company")
+    dimension: Dimension
+    value: Key = ANY
+    company: Key = ANY
+    target: Key
+
+
+class PerDiemRow(Row):
+    """The daily allowance up to which a category is booked on its own account; what is above goes to the category `above`."""
+
+    keys = ("category", "currency", "company")
+    category: Key
+    currency: Annotated[str, AfterValidator(_currency)]
+    company: Key = ANY
+    daily: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    above: Key
+
+
+class PeriodRow(Row):
+    """What happens to a document whose posting day lies in a closed period.
+
+    REJECT     the report goes back to the OA
+    HOLD       it waits until the period is opened, or a person decides
+    NEXT_OPEN  it is booked in the next open period, its origin on each line
+    ACCRUE     so too, its cost on the account where it was accrued
+    """
+
+    keys = ("document", "company")
+    document: Literal["expense.report", "*"] = "*"
+    company: Key = ANY
+    policy: Policy
+
+
+class ToleranceRow(Row):
+    """How much of a rounding difference a document may carry on the rounding account, in the company's base currency."""
+
+    keys = ("company",)
+    company: Key = ANY
+    rounding_max: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
 
 
 RowT = TypeVar("RowT", bound=Row)
@@ -281,4 +341,12 @@ ROW_TYPES: Mapping[str, type[Row]] = {
     "accounts": AccountRow,
     "roles": RoleRow,
     "tax": TaxRow,
+}
+# Tables that a book may leave out.
+OPTIONAL_ROW_TYPES: Mapping[str, type[Row]] = {
+    "payables": PayableRow,
+    "dimensions": DimensionRow,
+    "per_diem": PerDiemRow,
+    "periods": PeriodRow,
+    "tolerances": ToleranceRow,
 }

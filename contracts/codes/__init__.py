@@ -9,7 +9,7 @@ from typing import Literal, cast
 
 import yaml
 
-FAMILIES = ("con", "map", "erp", "oa", "syn", "sec", "cfg", "ops")
+FAMILIES = ("con", "map", "acc", "erp", "oa", "syn", "sec", "cfg", "ops")
 Who = Literal["oa", "consultant", "operator", "it"]
 
 
