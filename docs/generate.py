@@ -250,9 +250,10 @@ def codes_page(text: Texts) -> str:
         "zh": "# 错误代码\n\n一个代码对应一种问题；应答、死信、日志和指标里使用同一个代码。\n",
     }
     families = {
-        "en": ("contract: the message itself", "mapping: the consultant's tables and rules", "the ERP's answer",
+        "en": ("contract: the message itself", "mapping: the consultant's tables and rules",
+               "accounts: advances, invoices, budgets, periods, corrections", "the ERP's answer",
                "the OA's answer", "order and conflict", "security", "configuration", "operation"),
-        "zh": ("契约：消息本身", "映射：顾问维护的表与规则", "ERP 的应答", "OA 的应答", "次序与冲突", "安全", "配置", "运行"),
+        "zh": ("契约：消息本身", "映射：顾问维护的表与规则", "账务：借款、发票、预算、期间、更正", "ERP 的应答", "OA 的应答", "次序与冲突", "安全", "配置", "运行"),
     }  # fmt: skip
     who = {
         "en": {"oa": "the OA's people", "consultant": "consultant", "operator": "operator", "it": "IT"},
