@@ -119,7 +119,8 @@ documents = Table(
     UniqueConstraint("kind", "company", "number"),
 )
 
-# What must stand, or stands, in the ERP. state: PENDING | SENDING | POSTED | REJECTED | UNKNOWN | REVERSED.
+# What must stand, or stands, in the ERP. purpose: post (the document's voucher), adjust (a voucher beside it that says
+# what a later version adds), reverse (takes one of these back). state: PENDING | SENDING | POSTED | REJECTED | UNKNOWN | REVERSED.
 postings = Table(
     "postings",
     metadata,
@@ -151,7 +152,7 @@ postings = Table(
     UniqueConstraint("company", "reference"),
     UniqueConstraint("document_id", "version", "purpose"),
     CheckConstraint("state IN ('PENDING','SENDING','POSTED','REJECTED','UNKNOWN','REVERSED')", name="state"),
-    CheckConstraint("purpose IN ('post','reverse')", name="purpose"),
+    CheckConstraint("purpose IN ('post','adjust','reverse')", name="purpose"),
     Index(
         "ix_postings_due",
         "company",
@@ -250,6 +251,115 @@ dead_letters = Table(
     Index("ix_dead_letters_state", "state", "code"),
     Index("ix_dead_letters_event", "source", "event_id"),
     Index("ix_dead_letters_document", "document_id"),
+)
+
+# What letters wait for: one row per key, so that its arrival finds every letter at once.
+waits = Table(
+    "waits",
+    metadata,
+    Column("letter_id", Key, ForeignKey("dead_letters.id"), primary_key=True),
+    Column("key", String(200), primary_key=True),
+    Column("company", String(20), nullable=False),
+    Index("ix_waits_key", "company", "key"),
+)
+
+# A key that arrived, and the letters let go for it: one first (the canary), the others once that one is through.
+# state: canary | flowing | done | stopped.
+releases = Table(
+    "releases",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("company", String(20), nullable=False),
+    Column("key", String(200), nullable=False),
+    Column("state", String(10), nullable=False),
+    Column("canary", Key, nullable=False),  # its dead letter
+    Column("waiting", Integer, nullable=False),  # letters that waited when it began
+    Column("released", Integer, nullable=False),
+    Column("note", Text),
+    Column("book", String(64)),  # the mapping book it was tried with
+    Column("moved_at", Instant, nullable=False, server_default=now()),
+    _made(),
+    Index("ix_releases_key", "company", "key"),
+)
+
+# Things of which at most so much may be used: an advance (paid less returned), an invoice (its total, for the whole
+# group: company is *), a budget. `used` is the sum of its uses; the row lock makes claims wait for one another.
+balances = Table(
+    "balances",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("kind", String(10), nullable=False),  # advance | invoice | budget
+    Column("company", String(20), nullable=False),
+    Column("key", String(140), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("available", String(40), nullable=False),
+    Column("used", String(40), nullable=False),
+    Column("detail", Text, nullable=False),  # JSON: employee and rate of an advance, scope of a budget
+    _made(),
+    UniqueConstraint("kind", "company", "key"),
+    CheckConstraint("kind IN ('advance','invoice','budget')", name="kind"),
+)
+
+# How much of a balance one document uses: reserved while it is only handed in, consumed once it is to be posted.
+balance_uses = Table(
+    "balance_uses",
+    metadata,
+    Column("balance_id", Key, ForeignKey("balances.id"), primary_key=True),
+    Column("document_id", Key, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("amount", String(40), nullable=False),
+    Column("state", String(10), nullable=False),  # reserved | consumed
+    Index("ix_balance_uses_document", "document_id"),
+)
+
+# Payments of a document, as the ERP told of them; a reversal may come before its payment.
+payments = Table(
+    "payments",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("document_id", Key, nullable=False),
+    Column("number", String(120), nullable=False),
+    Column("amount", String(40), nullable=False),
+    Column("currency", String(3), nullable=False),
+    Column("paid", Boolean, nullable=False),
+    Column("reversed", Boolean, nullable=False),
+    UniqueConstraint("document_id", "number"),
+)
+
+# Accounting periods of each company. state: open | closing | closed.
+periods = Table(
+    "periods",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("company", String(20), nullable=False),
+    Column("period", String(64), nullable=False),
+    Column("starts_on", String(10), nullable=False),
+    Column("ends_on", String(10), nullable=False),
+    Column("state", String(10), nullable=False),
+    UniqueConstraint("company", "period"),
+)
+
+# Documents that a person let cross the fiscal year.
+year_crossings = Table(
+    "year_crossings",
+    metadata,
+    Column("document_id", Key, primary_key=True, autoincrement=False),
+    Column("accepted_by", String(120), nullable=False),
+    Column("reason", Text, nullable=False),
+    _made(),
+)
+
+# Every mapping book that was ever in force, with its files, so that yesterday's rules can be replayed.
+books = Table(
+    "books",
+    metadata,
+    Column("id", Key, primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("name", String(60), nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("files", LargeBinary, nullable=False),  # a ZIP
+    Column("used_from", Instant, nullable=False, server_default=now()),
+    Index("ix_books_fingerprint", "fingerprint"),
 )
 
 # What a thing of ours is called elsewhere.

@@ -1,0 +1,86 @@
+"""Accounting periods of each company, and the documents that a person let cross the fiscal year."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from sqlalchemy import select, text
+from sqlalchemy.engine import Connection
+
+from connector.ledger import audit
+from connector.ledger.tables import periods, year_crossings
+
+State = Literal["open", "closing", "closed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period; its days are inclusive. Into one that is `closing` only goes what was approved within it."""
+
+    period: str
+    starts_on: date
+    ends_on: date
+    state: State
+
+
+def of(tx: Connection, company: str) -> Sequence[Period]:
+    """The periods of a company, the earliest first; none where the company keeps none."""
+    return of_all(tx, [company])[company]
+
+
+def of_all(tx: Connection, companies: Collection[str]) -> Mapping[str, Sequence[Period]]:
+    """The periods of several companies."""
+    found: dict[str, list[Period]] = {company: [] for company in companies}
+    c = periods.c
+    statement = select(periods).where(c.company.in_(list(companies))).order_by(c.company, c.starts_on)
+    for row in tx.execute(statement):
+        starts_on, ends_on = date.fromisoformat(row.starts_on), date.fromisoformat(row.ends_on)
+        found[row.company].append(Period(row.period, starts_on, ends_on, row.state))
+    return found
+
+
+def put(tx: Connection, company: str, period: Period) -> None:
+    """Makes the period known, or changes it."""
+    tx.execute(
+        text(
+            "INSERT INTO periods (company, period, starts_on, ends_on, state)"
+            " VALUES (:company, :period, :starts_on, :ends_on, :state) ON CONFLICT (company, period) DO UPDATE"
+            " SET starts_on = excluded.starts_on, ends_on = excluded.ends_on, state = excluded.state"
+        ),
+        {
+            "company": company,
+            "period": period.period,
+            "starts_on": period.starts_on.isoformat(),
+            "ends_on": period.ends_on.isoformat(),
+            "state": period.state,
+        },
+    )
+
+
+def forget(tx: Connection, company: str, period: str) -> None:
+    """The period is gone at its source."""
+    tx.execute(
+        text("DELETE FROM periods WHERE company = :company AND period = :period"),
+        {"company": company, "period": period},
+    )
+
+
+def accept_year(tx: Connection, document_id: int, actor: str, reason: str) -> None:
+    """A named person lets the document be booked in another fiscal year than it belongs to. Twice has one effect."""
+    tx.execute(
+        text(
+            "INSERT INTO year_crossings (document_id, accepted_by, reason) VALUES (:id, :actor, :reason)"
+            " ON CONFLICT (document_id) DO UPDATE SET accepted_by = excluded.accepted_by, reason = excluded.reason"
+        ),
+        {"id": document_id, "actor": actor, "reason": reason},
+    )
+    audit.append(tx, actor=actor, action="period.accept_year", subject=f"document {document_id}", reason=reason)
+
+
+def accepted(tx: Connection, document_ids: Collection[int]) -> frozenset[int]:
+    """Which of these documents may cross the fiscal year."""
+    c = year_crossings.c
+    return frozenset(tx.scalars(select(c.document_id).where(c.document_id.in_(list(document_ids)))))
