@@ -18,6 +18,7 @@ from contracts.master_data import (
     DepartmentRecord,
     EmployeeRecord,
     ExchangeRateRecord,
+    InvoiceRecord,
     PeriodRecord,
     ProjectRecord,
     RecordDeleted,
@@ -59,6 +60,7 @@ _RECORDS: dict[str, tuple[type[Data], str]] = {
     "period": (PeriodRecord, "An accounting period"),
     "budget": (BudgetRecord, "A budget"),
     "exchange_rate": (ExchangeRateRecord, "An exchange rate"),
+    "invoice": (InvoiceRecord, "A supplier's invoice that payables booked"),
 }
 _ENTRIES = [
     Entry("expense.report.submitted.v1", SubmittedReport, "An expense report was handed in; nothing is booked yet"),

@@ -29,6 +29,7 @@ from contracts.findings import Finding, broken
 LINES_MAX = 500
 ALLOCATIONS_MAX = 100
 ADVANCES_MAX = 50
+DAYS_MAX = 366
 ATTACHMENTS_MAX = 100
 ATTACHMENT_BYTES_MAX = 2**40
 POSTING_DISTANCE_DAYS_MAX = 366
@@ -86,7 +87,8 @@ class Invoice(Contract):
 
 
 class Line(Contract):
-    """One expense. `amount` is gross, as on the receipt; `personal` is the part of a card line the employee owes."""
+    """One expense. `amount` is gross, as on the receipt; `personal` is the part of a card line the employee owes;
+    `days` is how many days a daily allowance is claimed for (one where absent)."""
 
     line: Annotated[int, Field(ge=1, le=99_999)]
     category: Code
@@ -101,14 +103,19 @@ class Line(Contract):
     cost_centre: Code | None = None
     allocations: Annotated[tuple[Allocation, ...], Field(min_length=1, max_length=ALLOCATIONS_MAX)] | None = None
     personal: DecimalText | None = None
+    days: Annotated[int, Field(ge=1, le=DAYS_MAX)] | None = None
     invoice: Invoice | None = None
 
 
 class AdvanceClaim(Contract):
-    """How much of an advance this report uses up, in the report's currency."""
+    """How much of an advance this report uses up, in the report's currency or, where the advance was paid in another, in
+    that `currency`: `rate` then says what it counts for in the report, `paid_rate` what the advance was paid at."""
 
     number: Number
     amount: DecimalText
+    currency: Currency | None = None
+    rate: Rate | None = None
+    paid_rate: RateText | None = None
 
 
 class Attachment(Contract):
@@ -186,12 +193,12 @@ def report_findings(report: _Report) -> list[Finding]:
         found.append(_unknown_currency("currency", currency))
     elif not (total.same_quantum(unit) or fits(total, unit)):
         found.append(_decimals("total", total, currency))
-    if total < _ZERO:
+    if total < _ZERO and not any(line.invoice is not None and line.invoice.kind == "red_special" for line in lines):
         found.append(
             Finding(
                 "CON-138",
                 "total",
-                "a total of zero or more",
+                "a total of zero or more, or a seller's red invoice (red_special) behind it",
                 f"{total:f}",
                 "send what is owed back as its own document",
             )
@@ -337,8 +344,28 @@ def _check_advances(report: _Report, unit: Decimal | None, found: list[Finding])
         path = f"advances[{index}].amount"
         if claim.amount <= _ZERO:
             found.append(Finding("CON-138", path, "an amount above zero", f"{claim.amount:f}", "leave the advance out"))
-        if unit is not None and not (claim.amount.same_quantum(unit) or fits(claim.amount, unit)):
+        if claim.currency is not None or claim.rate is not None or claim.paid_rate is not None:
+            _check_foreign_claim(report, claim, index, found)
+        elif unit is not None and not (claim.amount.same_quantum(unit) or fits(claim.amount, unit)):
             found.append(_decimals(path, claim.amount, report.currency))
+
+
+def _check_foreign_claim(report: _Report, claim: AdvanceClaim, index: int, found: list[Finding]) -> None:
+    path = f"advances[{index}]"
+    currency = claim.currency or report.currency
+    unit = QUANTA.get(currency)
+    if unit is None:
+        found.append(_unknown_currency(f"{path}.currency", currency))
+    elif not fits(claim.amount, unit):
+        found.append(_decimals(f"{path}.amount", claim.amount, currency))
+    foreign = currency != report.currency
+    if foreign and claim.rate is None:
+        expected = f"the rate from {currency} to {report.currency}"
+        found.append(Finding("CON-132", f"{path}.rate", expected, "nothing", "pin the rate, its date and its source"))
+    for name, rate in (("rate", claim.rate.value if claim.rate is not None else None), ("paid_rate", claim.paid_rate)):
+        if not foreign and rate is not None and rate != 1:
+            expected = f"no rate, the claim is in {report.currency} already"
+            found.append(Finding("CON-132", f"{path}.{name}", expected, f"{rate:f}", "leave the rate out"))
 
 
 def _doubled(field: str, name: str, values: Sequence[str], fix: str) -> Iterator[Finding]:

@@ -99,11 +99,11 @@ class TaxCodeRecord(Record):
 
 
 class PeriodRecord(Record):
-    """An accounting period; its days are inclusive."""
+    """An accounting period; its days are inclusive. Into one that is `closing` only goes what was approved within it."""
 
     starts_on: Day
     ends_on: Day
-    state: Literal["open", "closed"]
+    state: Literal["open", "closing", "closed"]
 
     @model_validator(mode="after")
     def _is_right(self) -> Self:
@@ -160,6 +160,36 @@ class ExchangeRateRecord(Record):
     rate: RateText
     valid_on: Day
     kind: Name | None = None
+
+
+class InvoiceRecord(Record):
+    """A supplier's invoice that payables booked: `id` is its number, `used` how much of its total they took.
+
+    Reports of employees, in every company of the group, share what is left."""
+
+    invoice_code: Code | None = None
+    total: DecimalText
+    used: DecimalText
+    currency: Currency
+    seller: Name | None = None
+
+    @model_validator(mode="after")
+    def _is_right(self) -> Self:
+        unit = quantum(self.currency)
+        found: list[Finding] = []
+        if unit is None:
+            fix = "correct the code"
+            found.append(Finding("CON-122", "currency", "a currency in use (ISO 4217)", repr(self.currency), fix))
+        for name, value in (("total", self.total), ("used", self.used)):
+            if unit is not None and not fits(value, unit):
+                expected = f"at most {minor_digits(self.currency)} decimals in {self.currency}"
+                found.append(Finding("CON-121", name, expected, f"{value:f}", "round the amount where it was made"))
+        if not 0 <= self.used <= self.total:
+            expected = f"from 0 to the invoice's total {self.total:f}"
+            found.append(Finding("CON-138", "used", expected, f"{self.used:f}", "correct what payables took"))
+        if found:
+            raise broken(found)
+        return self
 
 
 class RecordDeleted(Record):

@@ -56,7 +56,8 @@ class DocumentRef:
 class VoucherLine(NamedTuple):  # A tuple, because a voucher has many: building one costs a fifth of a frozen dataclass.
     """One side of one account. `amount` is in the voucher's currency; the original currency stands beside it where it differs.
 
-    `rule` names the mapping rule that made the line, `source_line` the line of the report it comes from.
+    `rule` names the mapping rule that made the line, `source_line` the line of the report it comes from, `origin_period`
+    the accounting period it belongs to where that was closed.
     """
 
     side: Side
@@ -70,6 +71,7 @@ class VoucherLine(NamedTuple):  # A tuple, because a voucher has many: building 
     currency: str | None = None
     amount_in_currency: Decimal | None = None
     rate: Decimal | None = None
+    origin_period: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ class Voucher:
                 line.currency,
                 None if line.amount_in_currency is None else -line.amount_in_currency,
                 line.rate,
+                line.origin_period,
             )
             for line in self.lines
         )
@@ -253,6 +256,8 @@ def _line_to_dict(line: VoucherLine, unit: Decimal | None) -> dict[str, Any]:
         wire["amount_in_currency"] = decimal_text(line.amount_in_currency, quantum(line.currency or ""))
     if line.rate is not None:
         wire["rate"] = decimal_text(line.rate)
+    if line.origin_period is not None:
+        wire["origin_period"] = line.origin_period
     return wire
 
 
@@ -279,6 +284,7 @@ class WireLine(Contract):
     currency: Currency | None = None
     amount_in_currency: DecimalText | None = None
     rate: RateText | None = None
+    origin_period: Code | None = None
 
 
 class WireVoucher(Contract):
@@ -331,6 +337,7 @@ def parse_voucher(body: bytes) -> Voucher:
                     line.currency,
                     line.amount_in_currency,
                     line.rate,
+                    line.origin_period,
                 )
                 for line in wire.lines
             ),

@@ -93,7 +93,8 @@ class CompanyRow(Row):
     time_zone: Zone | None = None
     posting_day: Literal["approval", "expense"] = "approval"  # Where the report states none.
     year_start: Annotated[int, Field(ge=1, le=12)] = 1  # First month of the fiscal year.
-    advances: Literal["stated", "tracked"] = "stated"  # tracked: an advance the ledger does not know is waited for.
+    # tracked: an advance the ledger does not know is waited for; booked: what the OA pays and takes back is booked, too.
+    advances: Literal["stated", "tracked", "booked"] = "stated"
     budgets: Literal["stop", "warn", "off"] = "stop"
 
 

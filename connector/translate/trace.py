@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from connector.translate.book import Book, CompanyView
 from connector.translate.tax import Deduction
-from connector.translate.voucher import Part, Refusal, compile_report
+from connector.translate.voucher import NO_TERMS, Part, Refusal, Terms, compile_report, view_of
 from contracts.expense import ExpenseReport, Line
 from contracts.voucher import Voucher
 
@@ -56,17 +56,19 @@ class LineTrace:
         }
 
 
-def explain(report: ExpenseReport, book: Book) -> tuple[Voucher, tuple[LineTrace, ...]] | Refusal:
+def explain(
+    report: ExpenseReport, book: Book, *, terms: Terms = NO_TERMS, reference_max: int = 32
+) -> tuple[Voucher, tuple[LineTrace, ...]] | Refusal:
     """The voucher of `to_voucher` with the reason of each line, or the same refusal. Equal books give equal reasons."""
     parts: list[Part] = []
-    voucher = compile_report(report, book, parts=parts)
+    voucher = compile_report(report, book, reference_max=reference_max, terms=terms, parts=parts)
     if isinstance(voucher, Refusal):
         return voucher
     lines: dict[Any, list[Part]] = {}  # In the order of the voucher: by rule, then as they were made; merged ones last.
     for part in sorted(parts, key=lambda part: (part.rule.position, part.key is not None)):
         lines.setdefault(part.key if part.key is not None else id(part), []).append(part)
     assert len(lines) == len(voucher.lines), "each line of the voucher has its parts"
-    view = book.view(report.company, voucher.date)
+    view = view_of(report, book)
     assert view is not None, "the company was known a moment ago"
     return voucher, tuple(_trace(number, made, report, view) for number, made in enumerate(lines.values(), 1))
 
@@ -87,7 +89,7 @@ def _reason(part: Part, report: ExpenseReport, view: CompanyView) -> Reason:
 def _kept_by(part: Part, view: CompanyView) -> str | None:
     """The row that leaves the tax of a cost line in its cost."""
     line = part.line
-    if part.rule.role != "expense" or line is None or line.invoice is None or line.invoice.kind == "none":
+    if part.rule.role not in ("expense", "accrual") or line is None or line.invoice is None or line.invoice.kind == "none":
         return None
     row = view.tax(line.category, line.invoice.kind, line.invoice.date or line.date)
     return None if row is None else row.at
@@ -120,6 +122,12 @@ def _inputs(part: Part, report: ExpenseReport) -> dict[str, str]:
         found["share"] = f"{part.share:f}"
     if part.advance is not None:
         found |= {"advance.number": part.advance.number, "advance.amount": f"{part.advance.amount:f}"}
+        if part.advance.currency is not None:
+            found["advance.currency"] = part.advance.currency
+        if part.advance.rate is not None:
+            found["advance.rate"] = f"{part.advance.rate.value:f}"
+        if part.advance.paid_rate is not None:
+            found["advance.paid_rate"] = f"{part.advance.paid_rate:f}"
     if line is None and part.advance is None:
         found["total"] = f"{report.total:f}"
         if report.advances:
@@ -138,8 +146,11 @@ def _sentence(part: Part, report: ExpenseReport) -> tuple[str, str]:
     if line.rate is not None and line.currency != report.currency:
         gross, gross_zh = f"{gross} at {line.rate.value:f}", f"{gross_zh}，汇率 {line.rate.value:f}"
     match part.rule.role:
-        case "expense":
+        case "expense" | "accrual":
             less, less_zh = _less(line, part.deduction)
+            if part.allowance is not None:
+                less = f"{less}, daily allowance {part.allowance:f}"
+                less_zh = f"{less_zh}，每日补贴标准合计 {part.allowance:f}"
             share = "" if part.share is None else f", share {part.share:f}"
             share_zh = "" if part.share is None else f"，分摊比例 {part.share:f}"
             return (
@@ -194,12 +205,28 @@ def _taken(line: Line, deduction: Deduction | None) -> tuple[str, str]:
 def _of_the_report(part: Part, report: ExpenseReport) -> tuple[str, str]:
     match part.rule.role:
         case "advance":
-            number = part.advance.number if part.advance is not None else ""
+            claim = part.advance
+            number = "" if claim is None else claim.number
+            if claim is not None and claim.currency not in (None, report.currency):
+                return (
+                    f"advance {number}: {claim.amount:f} {claim.currency} at the rate it was paid at",
+                    f"冲销借款 {number}：{claim.amount:f} {claim.currency}，按付款时汇率",
+                )
             return f"advance {number} as the report claims it", f"报销单冲销借款 {number}"
+        case "exchange_difference":
+            claim = part.advance
+            assert claim is not None, "an exchange difference comes from an advance"
+            now = "" if claim.rate is None else f"{claim.rate.value:f}"
+            return (
+                f"advance {claim.number}: {claim.amount:f} {claim.currency} counts at {now} today",
+                f"借款 {claim.number}：{claim.amount:f} {claim.currency} 按当前汇率 {now} 计",
+            )
         case "employee_payable":
             if report.advances:
                 return "what the employee spent, less the advances", "员工垫付金额减去冲销的借款"
             return "what the employee spent", "员工垫付金额"
+        case "employee_receivable" if not report.advances:
+            return "what the seller gave back and the employee holds", "销售方退还、由员工代收的款项"
         case "employee_receivable":
             return (
                 "the advances are more than the employee spent; the rest is to be returned",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from connector.translate.allocation import allocate
-from connector.translate.book import AccountHit, Book, CompanyView, Rule
+from connector.translate.book import AccountHit, Book, CompanyView, Pair, Rule, Scope
+from connector.translate.expression import ExpressionFailed
 from connector.translate.reference import make_reference
 from connector.translate.tables import EXPENSE_ACCOUNT
 from connector.translate.tax import Claimed, Deduction, deduct
@@ -38,6 +39,20 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """What the ledger settled before a report is translated: the posting day, the closed period it really belongs to,
+    whether its cost was accrued there, and the currency and rate that its advances were paid in."""
+
+    day: date | None = None
+    origin_period: str | None = None
+    accrued: bool = False
+    advances: Mapping[str, tuple[str, Decimal]] = field(default_factory=dict)
+
+
+NO_TERMS = Terms()
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """What one call of a rule gave to a voucher line; only made when somebody asks for the explanation."""
 
@@ -49,35 +64,51 @@ class Part:
     advance: AdvanceClaim | None
     deduction: Deduction | None
     share: Decimal | None
+    allowance: Decimal | None = None  # The daily allowance times the days, where the line is above it.
 
 
-def to_voucher(report: ExpenseReport, book: Book, *, reference_max: int = 32) -> Voucher | Refusal:
+def to_voucher(
+    report: ExpenseReport, book: Book, *, reference_max: int = 32, terms: Terms = NO_TERMS
+) -> Voucher | Refusal:
     """The balanced voucher that posts this report by this book, or everything that stands in its way.
 
     A missing row never falls back to another account: the refusal names the key it waits for.
     """
-    return compile_report(report, book, reference_max=reference_max)
+    return compile_report(report, book, reference_max=reference_max, terms=terms)
 
 
 def posting_day(report: ExpenseReport, view: CompanyView | None) -> date:
-    """The posting date where the report states one, else the local day of its approval: as written with its offset, or,
-    where it is written in UTC, the day in the company's time zone."""
-    approved = report.approved_at
+    """The posting date where the report states one, else the day of its last expense or of its approval, as the company
+    has it."""
     if report.posting_date is not None:
         return report.posting_date
+    if view is not None and view.row.posting_day == "expense":
+        return max(line.date for line in report.lines)
+    return approval_day(report, view)
+
+
+def approval_day(report: ExpenseReport, view: CompanyView | None) -> date:
+    """The local day of the approval: as written with its offset, or, where it is written in UTC, the day in the company's
+    time zone."""
+    approved = report.approved_at
     if view is not None and view.time_zone is not None and approved.utcoffset() == _NO_OFFSET:
         return approved.astimezone(view.time_zone).date()
     return approved.date()
 
 
 def compile_report(
-    report: ExpenseReport, book: Book, *, reference_max: int = 32, parts: list[Part] | None = None
+    report: ExpenseReport,
+    book: Book,
+    *,
+    reference_max: int = 32,
+    terms: Terms = NO_TERMS,
+    parts: list[Part] | None = None,
 ) -> Voucher | Refusal:
     """`to_voucher`, and where `parts` is given, why: one part for each call of a rule, in the order of the calls."""
-    view = book.view(report.company, report.posting_date or report.approved_at.date())
+    view = view_of(report, book)
     if view is None:
         return _unknown_company(report)
-    day = posting_day(report, view)
+    day = terms.day or posting_day(report, view)
     if view.currency != report.currency:
         return Refusal((
             Finding(
@@ -87,7 +118,7 @@ def compile_report(
         ))  # fmt: skip
     unit = quantum(report.currency)
     assert unit is not None, "a report in an unknown currency cannot be built"
-    draft = _Draft(report, book, view, day, unit, parts)
+    draft = _Draft(report, book, view, day, unit, terms, parts)
     for index, line in enumerate(report.lines):
         draft.line(index, line)
     if not draft.findings:
@@ -95,6 +126,11 @@ def compile_report(
     if draft.findings:
         return Refusal(tuple(limited(list(dict.fromkeys(draft.findings)))), tuple(dict.fromkeys(draft.waits_for)))
     return draft.voucher(reference_max)
+
+
+def view_of(report: ExpenseReport, book: Book) -> CompanyView | None:
+    """The book as the report's company sees it."""
+    return book.view(report.company, report.posting_date or report.approved_at.date())
 
 
 def _unknown_company(report: ExpenseReport) -> Refusal:
@@ -112,24 +148,29 @@ class _Draft:
     """A voucher being written: lines by the place of their rule, merged sums, what is owed to whom, what is wrong."""
 
     __slots__ = (
-        "_booked", "_claimed", "_dimensions", "_lines", "_merged", "_owed", "_parts", "_report", "_rules", "_unit",
-        "_view", "day", "findings", "waits_for",
+        "_book", "_booked", "_claimed", "_dimensions", "_foreign", "_lines", "_merged", "_owed", "_parts", "_report",
+        "_rules", "_terms", "_unit", "_view", "day", "findings", "waits_for",
     )  # fmt: skip
 
     def __init__(
-        self, report: ExpenseReport, book: Book, view: CompanyView, day: date, unit: Decimal, parts: list[Part] | None
-    ) -> None:
+        self, report: ExpenseReport, book: Book, view: CompanyView, day: date, unit: Decimal, terms: Terms,
+        parts: list[Part] | None,
+    ) -> None:  # fmt: skip
         self._report = report
+        self._book = book
         self._view = view
         self._rules = book.rules
+        self._terms = terms
         self._unit = unit
         self._parts = parts
         self.day = day
         self.findings: list[Finding] = []
         self.waits_for: list[str] = []
         self._lines: dict[int, list[VoucherLine]] = {}
-        # rule position, side, account and dimensions -> the sum, and what the line is made of.
-        self._merged: dict[tuple[object, ...], tuple[Decimal, Rule, Side, AccountHit, Mapping[str, str]]] = {}
+        # rule position, side, account, currency and dimensions -> the line with the sums.
+        self._merged: dict[tuple[object, ...], VoucherLine] = {}
+        # currency -> what the lines of the report say in it, less what the voucher's lines carry in it.
+        self._foreign: dict[str, Decimal] = {}
         self._dimensions: dict[tuple[int, str, str | None, str | None], Mapping[str, str]] = {}
         self._owed: dict[str, Decimal] = {}
         self._booked = _ZERO
@@ -175,6 +216,7 @@ class _Draft:
             assert line.rate is not None, "a report without its rates cannot be built"
             rate = line.rate.value
             booked = (amount * rate).quantize(self._unit, ROUND_HALF_UP)
+            self._foreign[line.currency] = self._foreign.get(line.currency, _ZERO) + (-amount if red else amount)
         self._write(index, line, booked, personal, rate, deduction, "credit" if red else "debit")
         if red:
             booked = -booked
@@ -198,7 +240,9 @@ class _Draft:
             owed = self._base(personal, rate)
             cost -= owed
             if owed:
-                self._post_role("employee_receivable", "debit", owed, line, index)
+                self._post_role("employee_receivable", "debit", owed, line, index, foreign=personal, rate=rate)
+            elif rate is not None:
+                self._carried(line.currency, personal, "debit")
         if deduction is not None:
             tax, stays = deduction.tax, deduction.non_deductible
             if rate is not None:
@@ -206,17 +250,58 @@ class _Draft:
             cost -= tax
             if foreign is not None:
                 foreign -= deduction.tax
-            if tax - stays:
-                self._post_role(deduction.role, side, tax - stays, line, index, deduction)
-            if stays:
-                self._post_role("non_deductible_tax", side, stays, line, index, deduction)
+            kept = deduction.non_deductible
+            for role, booked_tax, stated in (
+                (deduction.role, tax - stays, deduction.tax - kept), ("non_deductible_tax", stays, kept)
+            ):  # fmt: skip
+                if booked_tax:
+                    self._post_role(role, side, booked_tax, line, index, deduction, foreign=stated, rate=rate)
+                elif rate is not None:
+                    self._carried(line.currency, stated, side)
+        if self._book.per_diems and side == "debit":
+            above = self._above(line, line.amount - personal)
+            if above is not None:
+                self._split_allowance(index, line, cost, foreign, rate, deduction, *above)
+                return
+        self._cost(index, line, line.category, cost, foreign, rate, deduction, side)
+
+    def _above(self, line: Line, amount: Decimal) -> tuple[Decimal, str] | None:
+        """The daily allowance of the line's days and the category of what is above it, where the line is above it."""
+        row = self._view.per_diem(line.category, line.currency, line.date)
+        if row is None:
+            return None
+        allowed = row.daily * (line.days or 1)
+        return None if amount <= allowed else (allowed, row.above)
+
+    def _split_allowance(
+        self, index: int, line: Line, cost: Decimal, foreign: Decimal | None, rate: Decimal | None,
+        deduction: Deduction | None, allowed: Decimal, above: str,
+    ) -> None:  # fmt: skip
+        """The allowance goes to the line's own category, the rest to the category of what is above."""
+        if foreign is None:
+            within = min(self._base(allowed, None), cost)
+            self._cost(index, line, line.category, within, None, rate, deduction, "debit", allowance=allowed)
+            self._cost(index, line, above, cost - within, None, rate, deduction, "debit", allowance=allowed)
+            return
+        within = min(self._base(allowed, rate), cost)
+        self._cost(index, line, line.category, within, allowed, rate, deduction, "debit", allowance=allowed)
+        self._cost(index, line, above, cost - within, foreign - allowed, rate, deduction, "debit", allowance=allowed)
+
+    def _cost(
+        self, index: int, line: Line, category: str, cost: Decimal, foreign: Decimal | None, rate: Decimal | None,
+        deduction: Deduction | None, side: Side, allowance: Decimal | None = None,
+    ) -> None:  # fmt: skip
+        """The cost of a line on a category's account, shared out where the line is allocated."""
         if line.allocations is not None:
-            self._share_out(index, line, cost, foreign, rate, deduction, side)
+            self._share_out(index, line, category, cost, foreign, rate, deduction, side, allowance)
         elif cost:
             department = line.department or self._report.employee.department
             self._post_cost(
-                index, line, cost, foreign, rate, deduction, side, department, line.project, line.cost_centre, None
-            )
+                index, line, category, cost, foreign, rate, deduction, side, department, line.project, line.cost_centre,
+                None, allowance,
+            )  # fmt: skip
+        elif foreign:
+            self._carried(line.currency, foreign, side)
 
     def _base(self, amount: Decimal, rate: Decimal | None) -> Decimal:
         """An amount of the line's currency in the voucher's."""
@@ -228,11 +313,13 @@ class _Draft:
         self,
         index: int,
         line: Line,
+        category: str,
         cost: Decimal,
         foreign: Decimal | None,
         rate: Decimal | None,
         deduction: Deduction | None,
         side: Side,
+        allowance: Decimal | None,
     ) -> None:
         assert line.allocations is not None
         shares = [part.share for part in line.allocations]
@@ -246,37 +333,148 @@ class _Draft:
             department = part.department or line.department or self._report.employee.department
             if costs[place]:
                 self._post_cost(
-                    index, line, costs[place], foreigns[place], rate, deduction, side, department,
-                    part.project or line.project, part.cost_centre or line.cost_centre, part.share,
+                    index, line, category, costs[place], foreigns[place], rate, deduction, side, department,
+                    part.project or line.project, part.cost_centre or line.cost_centre, part.share, allowance,
                 )  # fmt: skip
+            elif foreigns[place]:
+                self._carried(
+                    line.currency, foreigns[place] or _ZERO, side
+                )  # Too little to be a cent of the base currency.
 
     def _post_cost(
-        self, index: int, line: Line, amount: Decimal, foreign: Decimal | None, rate: Decimal | None, deduction: Deduction | None,
-        side: Side, department: str, project: str | None, cost_centre: str | None, share: Decimal | None,
+        self, index: int, line: Line, category: str, amount: Decimal, foreign: Decimal | None, rate: Decimal | None,
+        deduction: Deduction | None, side: Side, department: str, project: str | None, cost_centre: str | None,
+        share: Decimal | None, allowance: Decimal | None,
     ) -> None:  # fmt: skip
-        hit = self._view.account(line.category, department, self.day)
+        hit = self._view.account(category, department, self.day)
         if hit is None:
-            self._no_account(index, line, department)
+            self._no_account(index, category, department)
             return
+        rule: Rule | None = self._rules["expense"]
+        if self._terms.accrued:
+            accrual = self._view.role("accrual", self.day)
+            if accrual is None:
+                self._no_role("accrual")
+                return
+            hit, rule = accrual, self._rules.get("accrual")
+        if rule is None or rule.when is not None or rule.account is not None:
+            chosen = self._choose(
+                rule, "accrual" if self._terms.accrued else "expense", hit, line, None, amount, department
+            )
+            if chosen is None:
+                return
+            rule, hit = chosen
         dimensions = self._dimensions.get((hit.shape, department, project, cost_centre))
         if dimensions is None:
             dimensions = self._fill(hit, index, department, project, cost_centre)
-        self._post(self._rules["expense"], side, amount, hit, dimensions, line, None, deduction, share, foreign, rate)
+        self._post(rule, side, amount, hit, dimensions, line, None, deduction, share, foreign, rate, allowance)
+        if self._book.pairs:
+            scope = Scope(self._report, line, None, amount, hit.account, department)
+            for pair in self._book.pairs:
+                self._add_pair(pair, scope, index, line, department, project, cost_centre)
 
-    def _no_account(self, index: int, line: Line, department: str) -> None:
-        key = f"{line.category}/{department}"
+    def _choose(
+        self, rule: Rule | None, role: Role, hit: AccountHit, line: Line | None, advance: AdvanceClaim | None,
+        amount: Decimal, department: str,
+    ) -> tuple[Rule, AccountHit] | None:  # fmt: skip
+        """The first rule of the role whose condition holds, and its account; None with a finding where there is none."""
+        scope = Scope(self._report, line, advance, amount, hit.account, department)
+        try:
+            while rule is not None and rule.when is not None and not rule.when(scope):
+                rule = rule.otherwise
+            if rule is None:
+                at = "" if line is None else f"lines[{self._report.lines.index(line)}].category"
+                self._wrong(
+                    "MAP-215", at, f"a rule for the role {role} whose condition holds", "none",
+                    "add a rule without a condition to the book",
+                )  # fmt: skip
+                self.waits_for.append(f"rule:{role}")
+                return None
+            if rule.account is None:
+                return rule, hit
+            account = rule.account(scope)
+        except ExpressionFailed as error:
+            self._wrong(
+                "MAP-214", "", f"a value from the expression at {rule.at if rule else '-'}", str(error), "correct it"
+            )
+            return None
+        found = self._known_account(account, rule.at)
+        if found is None:
+            self._wrong(
+                "MAP-214", "", f"an account of the chart from the expression at {rule.at}", account, "correct it"
+            )
+            return None
+        return rule, found
+
+    def _known_account(self, account: str, at: str) -> AccountHit | None:
+        """An account that a rule named, as the chart has it."""
+        chart = self._book.chart.get(account)
+        if chart is None:
+            return None
+        shape = hash(("named", *chart.dimensions))
+        return AccountHit(
+            account, chart.dimensions, shape, {"en": chart.name_en, "zh": chart.name_zh}, at, date.min, date.max
+        )
+
+    def _add_pair(
+        self, pair: Pair, scope: Scope, index: int, line: Line, department: str, project: str | None, cost_centre: str | None
+    ) -> None:  # fmt: skip
+        """The debit and the credit that a rule of the book adds for a cost line."""
+        try:
+            if pair.when is not None and not pair.when(scope):
+                return
+            amount = pair.amount(scope)
+        except ExpressionFailed as error:
+            self._wrong("MAP-214", f"lines[{index}]", f"an amount from the pair at {pair.at}", str(error), "correct it")
+            return
+        if not amount.same_quantum(self._unit):
+            rounded = amount.quantize(self._unit)
+            if rounded != amount:
+                self._wrong(
+                    "MAP-214", f"lines[{index}]", f"an amount in whole units of {self._report.currency} from {pair.at}",
+                    f"{amount:f}", "round it in the expression",
+                )  # fmt: skip
+                return
+            amount = rounded
+        if not amount:
+            return
+        rule = Rule(pair.id, "expense", pair.merge, None, pair.at, pair.position, pair.title)
+        sides: tuple[tuple[Side, str], ...] = (("debit", pair.debit), ("credit", pair.credit))
+        if amount < _ZERO:
+            sides, amount = (("debit", pair.credit), ("credit", pair.debit)), -amount
+        for side, account in sides:
+            hit = self._known_account(account, pair.at)
+            assert hit is not None, "loading the book made sure of its accounts"
+            dimensions = self._fill(hit, index, department, project, cost_centre)
+            self._post(rule, side, amount, hit, dimensions, line, None, None, None, None, None)
+
+    def _no_account(self, index: int, category: str, department: str) -> None:
+        key = f"{category}/{department}"
         self._wrong(
-            "MAP-201", f"lines[{index}].category", f"an account for {key} in {self._report.company} on {self.day}", line.category,
+            "MAP-201", f"lines[{index}].category", f"an account for {key} in {self._report.company} on {self.day}", category,
             "add a row to the accounts table, then replay",
         )  # fmt: skip
         self.waits_for.append(f"account:{key}")
 
+    def _no_role(self, role: Role) -> None:
+        key = f"{role}/{self._report.company}"
+        self._wrong(
+            "MAP-204",
+            "",
+            f"an account for {key} on {self.day}",
+            "none",
+            "add a row to the roles table, then replay",
+        )
+        self.waits_for.append(f"role:{key}")
+
     def _post_role(
         self, role: Role, side: Side, amount: Decimal, line: Line | None = None, index: int | None = None,
-        deduction: Deduction | None = None, advance: AdvanceClaim | None = None,
+        deduction: Deduction | None = None, advance: AdvanceClaim | None = None, payee: str | None = None,
+        foreign: Decimal | None = None, rate: Decimal | None = None,
     ) -> None:  # fmt: skip
         """A line on the account of a role. Its dimensions come from the report, and from the line where there is one."""
-        hit = self._view.role(role, self.day)
+        view = self._view
+        hit = view.role(role, self.day) if payee is None else view.payable(role, payee, self.day)
         department = (
             self._report.employee.department if line is None else line.department or self._report.employee.department
         )
@@ -285,25 +483,25 @@ class _Draft:
             assert index is not None
             hit = self._view.account(line.category, department, self.day)
             if hit is None:
-                self._no_account(index, line, department)
+                self._no_account(index, line.category, department)
                 return
         if hit is None:
-            key = f"{role}/{self._report.company}"
-            self._wrong(
-                "MAP-204",
-                "",
-                f"an account for {key} on {self.day}",
-                "none",
-                "add a row to the roles table, then replay",
-            )
-            self.waits_for.append(f"role:{key}")
+            self._no_role(role)
             return
+        rule = self._rules.get(role)
+        if rule is None or rule.when is not None or rule.account is not None:
+            chosen = self._choose(rule, role, hit, line, advance, amount, department)
+            if chosen is None:
+                return
+            rule, hit = chosen
         dimensions = _NO_DIMENSIONS
         if hit.dimensions:
             project, cost_centre = (None, None) if line is None else (line.project, line.cost_centre)
             known = self._dimensions.get((hit.shape, department, project, cost_centre))
             dimensions = known or self._fill(hit, index, department, project, cost_centre)
-        self._post(self._rules[role], side, amount, hit, dimensions, line, advance, deduction, None, None, None)
+        if rate is None:
+            foreign = None
+        self._post(rule, side, amount, hit, dimensions, line, advance, deduction, None, foreign, rate)
 
     def _fill(
         self, hit: AccountHit, index: int | None, department: str, project: str | None, cost_centre: str | None
@@ -324,6 +522,18 @@ class _Draft:
             else:
                 payee = self._report.payee
                 value = payee.id if payee is not None and payee.type == "supplier" else None
+            if value is not None and self._book.dimensions and self._view.translates(name):
+                target = self._view.dimension(name, value, self.day)
+                if target is None:
+                    whole = False
+                    key = f"{name}/{value}"
+                    at = f"employee.{name}" if index is None else f"lines[{index}].{name}"
+                    self._wrong(
+                        "MAP-216", at, f"a row for {key} on {self.day}", value, "add a row to the dimensions table, then replay"
+                    )  # fmt: skip
+                    self.waits_for.append(f"dimension:{key}")
+                    continue
+                value = target
             if value is not None:
                 filled[name] = value
             elif required:
@@ -345,19 +555,33 @@ class _Draft:
     def _post(
         self, rule: Rule, side: Side, amount: Decimal, hit: AccountHit, dimensions: Mapping[str, str], line: Line | None,
         advance: AdvanceClaim | None, deduction: Deduction | None, share: Decimal | None, foreign: Decimal | None, rate: Decimal | None,
+        allowance: Decimal | None = None,
     ) -> None:  # fmt: skip
         """Writes one voucher line, or adds to the line it is merged into."""
+        currency = None
+        if rate is not None and foreign is not None:
+            claim = line or advance
+            assert claim is not None, "what has a rate comes from a line or an advance"
+            currency = claim.currency
+            if line is not None:
+                self._carried(line.currency, foreign, side)
         key = None
+        origin = self._terms.origin_period if rule.role in ("expense", "accrual") else None
         if rule.merge:
-            key = (rule.position, side, hit.account, *dimensions.values())
+            key = (rule.position, side, hit.account, currency, rate, *dimensions.values())
             known = self._merged.get(key)
-            self._merged[key] = (amount if known is None else known[0] + amount, rule, side, hit, dimensions)
+            if known is None:
+                self._merged[key] = VoucherLine(
+                    side, hit.account, amount, rule.role, dimensions, None, rule.id, None, currency, foreign, rate, origin
+                )  # fmt: skip
+            else:
+                both = None if foreign is None else foreign + (known.amount_in_currency or _ZERO)
+                self._merged[key] = known._replace(amount=known.amount + amount, amount_in_currency=both)
         else:
             made = VoucherLine(
                 side, hit.account, amount, rule.role, dimensions,
                 None if rule.memo is None else rule.memo(self._report, line, advance),
-                rule.id, None if line is None else line.line,
-                None if rate is None or line is None else line.currency, foreign, rate,
+                rule.id, None if line is None else line.line, currency, foreign, rate, origin,
             )  # fmt: skip
             place = self._lines.get(rule.position)
             if place is None:
@@ -365,7 +589,12 @@ class _Draft:
             else:
                 place.append(made)
         if self._parts is not None:
-            self._parts.append(Part(rule, key, hit, amount, line, advance, deduction, share))
+            self._parts.append(Part(rule, key, hit, amount, line, advance, deduction, share, allowance))
+
+    def _carried(self, currency: str, foreign: Decimal, side: Side) -> None:
+        """So much of what the report says in a currency stands in the voucher."""
+        left = self._foreign.get(currency, _ZERO)
+        self._foreign[currency] = left - foreign if side == "debit" else left + foreign
 
     def settle(self) -> None:
         """Writes what is owed: advances first, the rest to the employee, the card company, the supplier."""
@@ -373,19 +602,52 @@ class _Draft:
         if self._booked != report.total:
             self._round(report.total - self._booked)
         balance = owed.get("employee", _ZERO)
-        for advance in report.advances:
-            used = self._base(advance.amount, None)
+        employee = report.employee.id
+        for index, advance in enumerate(report.advances):
+            if advance.currency is None or advance.currency == report.currency:
+                used = self._base(advance.amount, None)
+                self._post_role("advance", "credit", used, advance=advance, payee=employee)
+            else:
+                used = self._release(index, advance)
             balance -= used
-            self._post_role("advance", "credit", used, advance=advance)
         if balance > _ZERO:
-            self._post_role("employee_payable", "credit", balance)
+            self._post_role("employee_payable", "credit", balance, payee=employee)
         elif balance < _ZERO:
-            self._post_role("employee_receivable", "debit", -balance)
+            self._post_role("employee_receivable", "debit", -balance, payee=employee)
         if len(owed) > 1 or "employee" not in owed:
+            supplier = report.payee.id if report.payee is not None and report.payee.type == "supplier" else None
             for paid_by, role in _PAYABLE:
                 amount = owed.get(paid_by, _ZERO)
                 if amount:
-                    self._post_role(role, "credit" if amount > _ZERO else "debit", abs(amount))
+                    side: Side = "credit" if amount > _ZERO else "debit"
+                    payee = supplier if role == "supplier_payable" else None
+                    self._post_role(role, side, abs(amount), payee=payee)
+
+    def _release(self, index: int, advance: AdvanceClaim) -> Decimal:
+        """A claim on an advance in another currency: the advance falls by its historical rate, what the claim counts for
+        today pays the employee's costs, and the difference is a gain or a loss. Gives what it counts for today."""
+        assert advance.currency is not None
+        assert advance.rate is not None, "a claim without its rate cannot be built"
+        used = self._base(advance.amount, advance.rate.value)
+        known = self._terms.advances.get(advance.number)
+        paid_rate = advance.paid_rate if advance.paid_rate is not None else known[1] if known is not None else None
+        if paid_rate is None:
+            self._wrong(
+                "ACC-301", f"advances[{index}].paid_rate", f"the rate that {advance.number} was paid at", "nothing",
+                "publish the advance, or state its rate",
+            )  # fmt: skip
+            self.waits_for.append(f"advance:{advance.number}")
+            return used
+        released = self._base(advance.amount, paid_rate)
+        if released:
+            self._post_role(
+                "advance", "credit", released, advance=advance, payee=self._report.employee.id, foreign=advance.amount,
+                rate=paid_rate,
+            )  # fmt: skip
+        if used != released:
+            side: Side = "credit" if used > released else "debit"
+            self._post_role("exchange_difference", side, abs(used - released), advance=advance)
+        return used
 
     def _round(self, residue: Decimal) -> None:
         """What converting line by line leaves between the lines and the total (a cent per converted line at most) goes to a
@@ -394,6 +656,13 @@ class _Draft:
         assert abs(residue) <= self._unit * len(converted), (
             "a report that does not re-add within the cap cannot be built"
         )
+        tolerance = self._view.tolerance(self.day)
+        if tolerance is not None and abs(residue) > tolerance.rounding_max:
+            self._wrong(
+                "MAP-211", "total", f"a rounding difference of at most {tolerance.rounding_max:f} ({tolerance.at})",
+                f"{abs(residue):f}", "correct the lines or the total, or widen the tolerance",
+            )  # fmt: skip
+            return
         self._post_role("rounding", "debit" if residue > _ZERO else "credit", abs(residue))
         payer = max(
             converted, key=lambda line: line.amount * (line.rate.value if line.rate is not None else _ZERO)
@@ -403,9 +672,12 @@ class _Draft:
     def voucher(self, reference_max: int) -> Voucher | Refusal:
         """The lines in the order of their rules, as a voucher."""
         report = self._report
-        for amount, rule, side, hit, dimensions in self._merged.values():
-            made = VoucherLine(side, hit.account, amount, rule.role, dimensions, None, rule.id)
-            self._lines.setdefault(rule.position, []).append(made)
+        for key, made in self._merged.items():
+            position = key[0]
+            assert isinstance(position, int)
+            self._lines.setdefault(position, []).append(made)
+        uneven = next((currency for currency, left in self._foreign.items() if left), None)
+        assert uneven is None, f"what the report says in {uneven} stands in the voucher"
         lines: list[VoucherLine] = []
         for position in sorted(self._lines):
             lines += self._lines[position]
