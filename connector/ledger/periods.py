@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import Literal
 
 from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
+from connector.facts import Period
 from connector.ledger import audit
 from connector.ledger.tables import periods, year_crossings
-
-State = Literal["open", "closing", "closed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Period:
-    """A period; its days are inclusive. Into one that is `closing` only goes what was approved within it."""
-
-    period: str
-    starts_on: date
-    ends_on: date
-    state: State
 
 
 def of(tx: Connection, company: str) -> Sequence[Period]:
@@ -84,3 +71,6 @@ def accepted(tx: Connection, document_ids: Collection[int]) -> frozenset[int]:
     """Which of these documents may cross the fiscal year."""
     c = year_crossings.c
     return frozenset(tx.scalars(select(c.document_id).where(c.document_id.in_(list(document_ids)))))
+
+
+__all__ = ["Period", "accept_year", "accepted", "forget", "of", "of_all", "put"]

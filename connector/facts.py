@@ -1,0 +1,150 @@
+"""What the ledger knows that a voucher depends on: periods, master records, advances, invoices, budgets. Plain values, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal, NamedTuple
+
+BalanceKind = Literal["advance", "invoice", "budget"]
+PeriodState = Literal["open", "closing", "closed"]
+GROUP = "*"  # The company of an invoice: it is claimed once in the whole group.
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A period; its days are inclusive. Into one that is `closing` only goes what was approved within it."""
+
+    period: str
+    starts_on: date
+    ends_on: date
+    state: PeriodState
+
+    def takes(self, approved_on: date) -> bool:
+        """Whether something approved on this day may be booked in it."""
+        return self.state == "open" or (self.state == "closing" and approved_on <= self.ends_on)
+
+
+class BalanceKey(NamedTuple):
+    """What names a balance."""
+
+    kind: BalanceKind
+    company: str
+    key: str
+
+
+@dataclass(slots=True)
+class Balance:
+    """Something of which at most `available` may be used. `detail` says what it is about: employee and rate of an
+    advance, scope of a budget."""
+
+    id: int
+    key: BalanceKey
+    currency: str
+    available: Decimal
+    used: Decimal
+    detail: Mapping[str, Any]
+    changed: bool = False
+
+    @property
+    def open(self) -> Decimal:
+        """What is left."""
+        return self.available - self.used
+
+
+@dataclass(slots=True)
+class Use:
+    """How much of a balance a document uses: reserved while it is handed in, consumed once it is to be posted."""
+
+    amount: Decimal
+    state: Literal["reserved", "consumed"]
+    version: int
+
+
+class RecordKey(NamedTuple):
+    """What names a master record: company, kind (`project`), its key."""
+
+    company: str
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRecord:
+    """A master record as far as booking asks: whether it counts on a day, and which dimensions an account requires."""
+
+    active: bool
+    valid_from: date | None = None
+    valid_to: date | None = None
+    dimensions: tuple[str, ...] = ()
+
+    def counts_on(self, day: date) -> bool:
+        """Whether it may be booked on that day."""
+        begun = self.valid_from is None or self.valid_from <= day
+        return self.active and begun and (self.valid_to is None or day <= self.valid_to)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known, for the documents it was gathered for. Uses change as documents are decided; whoever gathered it
+    with locks writes them back."""
+
+    periods: Mapping[str, Sequence[Period]] = field(default_factory=dict)
+    fed: Collection[tuple[str, str]] = frozenset()  # Kinds of master data that a company's systems tell of.
+    records: Mapping[RecordKey, KnownRecord] = field(default_factory=dict)
+    balances: dict[BalanceKey, Balance] = field(default_factory=dict)
+    uses: dict[int, dict[BalanceKey, Use]] = field(default_factory=dict)  # by document
+    year_accepted: Collection[int] = frozenset()
+    budgets_of: dict[str, list[BalanceKey]] = field(default_factory=dict)
+    changed_uses: set[int] = field(default_factory=set)
+
+    def open_for(self, key: BalanceKey, document_id: int | None) -> Decimal:
+        """What is left of a balance for this document, what it uses itself included."""
+        own = self.uses.get(document_id, {}).get(key) if document_id is not None else None
+        return self.balances[key].open + (own.amount if own is not None else _ZERO)
+
+    def use(
+        self,
+        document_id: int,
+        version: int,
+        amounts: Mapping[BalanceKey, Decimal],
+        state: Literal["reserved", "consumed"],
+    ) -> None:
+        """The document uses exactly this from now on: what it used before is given back. Never checks; that is `check`."""
+        before = self.uses.get(document_id, {})
+        for key, use in before.items():
+            self._move(key, -use.amount)
+        after = {key: Use(amount, state, version) for key, amount in amounts.items() if amount}
+        for key, use in after.items():
+            self._move(key, use.amount)
+        if before or after:
+            self.uses[document_id] = after
+            self.changed_uses.add(document_id)
+
+    def release(self, document_id: int, version: int = 0) -> None:
+        """Nothing of the document uses anything any more."""
+        self.use(document_id, version, {}, "consumed")
+
+    def set_available(self, key: BalanceKey, available: Decimal, currency: str, detail: Mapping[str, Any]) -> None:
+        """What there is to use, as its source tells it now."""
+        balance = self.balances[key]
+        balance.available, balance.currency, balance.detail, balance.changed = available, currency, detail, True
+
+    def _move(self, key: BalanceKey, amount: Decimal) -> None:
+        balance = self.balances[key]
+        balance.used += amount
+        balance.changed = True
+
+
+def period_of(periods: Iterable[Period], day: date) -> Period | None:
+    """The period that a day lies in; the shortest where several do."""
+    found = [period for period in periods if period.starts_on <= day <= period.ends_on]
+    return min(found, key=lambda period: period.ends_on - period.starts_on, default=None)
+
+
+def fiscal_year(day: date, year_start: int) -> int:
+    """The fiscal year of a day, named by the calendar year it begins in."""
+    return day.year if day.month >= year_start else day.year - 1

@@ -1,0 +1,168 @@
+"""Advances, invoices and budgets with their uses: locked, read and written for a whole batch at once.
+
+Every claim on a balance takes its row lock first, always in the order of the rows, after the documents' locks. So two
+claims on one advance wait for one another, and the second sees what the first left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from sqlalchemy import bindparam, select, text
+from sqlalchemy.engine import Connection
+
+from connector.facts import Balance, BalanceKey, Facts, Use
+from connector.ledger.sql import table_of
+from connector.ledger.tables import balance_uses, balances
+
+Wanted = Mapping[BalanceKey, tuple[str, Decimal]]  # currency and what is available, where the balance is new
+
+
+def gather(
+    tx: Connection,
+    facts: Facts,
+    document_ids: Collection[int],
+    known: Collection[BalanceKey],
+    made: Wanted,
+    budgets: Collection[int],
+    *,
+    lock: bool = True,
+) -> None:
+    """Adds to `facts` the balances of these keys, of these budgets (row numbers) and those the documents use already;
+    with `lock` they stay as they are until the transaction ends, and those in `made` that are new are written down."""
+    if made and lock:
+        _make(tx, made)
+    uses = _uses(tx, document_ids)
+    ids = {balance_id for balance_id, *_ in uses} | set(budgets) | _ids(tx, {*known, *made})
+    found = _read(tx, ids, lock=lock)
+    by_id = {balance.id: balance for balance in found}
+    facts.balances |= {balance.key: balance for balance in found}
+    for balance_id, document_id, version, amount, state in uses:
+        key = by_id[balance_id].key
+        facts.uses.setdefault(document_id, {})[key] = Use(Decimal(amount), state, version)
+
+
+def write(tx: Connection, facts: Facts) -> None:
+    """Writes what changed back."""
+    changed = [balance for balance in facts.balances.values() if balance.changed]
+    if changed:
+        columns = {"id": "bigint", "currency": "text", "available": "text", "used": "text", "detail": "text"}
+        rows = [(b.id, b.currency, f"{b.available:f}", f"{b.used:f}", _dump(b.detail)) for b in changed]
+        given, parameters = table_of(tx, columns, rows)
+        tx.execute(
+            text(
+                "UPDATE balances SET currency = given.currency, available = given.available, used = given.used,"
+                f" detail = given.detail FROM {given} WHERE balances.id = given.id"
+            ),
+            parameters,
+        )
+    if facts.changed_uses:
+        ids = sorted(facts.changed_uses)
+        tx.execute(
+            balance_uses.delete().where(balance_uses.c.document_id.in_(bindparam("ids", expanding=True))), {"ids": ids}
+        )
+        rows_of_uses = [
+            {
+                "balance_id": facts.balances[key].id,
+                "document_id": document_id,
+                "version": use.version,
+                "amount": f"{use.amount:f}",
+                "state": use.state,
+            }
+            for document_id in ids
+            for key, use in facts.uses.get(document_id, {}).items()
+        ]
+        if rows_of_uses:
+            tx.execute(balance_uses.insert(), rows_of_uses)
+
+
+def release(tx: Connection, document_id: int) -> None:
+    """Nothing of the document uses anything any more. The caller holds the document's lock."""
+    facts = Facts()
+    gather(tx, facts, [document_id], (), {}, ())
+    facts.release(document_id)
+    write(tx, facts)
+
+
+def budgets_of(tx: Connection, companies: Collection[str]) -> Sequence[tuple[int, BalanceKey, Mapping[str, Any]]]:
+    """Every budget of these companies, as it stands, unlocked: row, key and scope."""
+    c = balances.c
+    rows = tx.execute(
+        select(c.id, c.company, c.key, c.detail).where(c.kind == "budget", c.company.in_(list(companies)))
+    )
+    return [(row.id, BalanceKey("budget", row.company, row.key), orjson.loads(row.detail)) for row in rows]
+
+
+def find(tx: Connection, key: BalanceKey) -> Balance | None:
+    """One balance as it stands, unlocked."""
+    return next(iter(_read(tx, _ids(tx, [key]), lock=False)), None)
+
+
+def _make(tx: Connection, made: Wanted) -> None:
+    # In the order of the keys: two batches that make the same rows wait for one another, never for each other.
+    rows = [(*key, currency, f"{available:f}") for key, (currency, available) in sorted(made.items())]
+    columns = {"kind": "text", "company": "text", "key": "text", "currency": "text", "available": "text"}
+    given, parameters = table_of(tx, columns, rows)
+    tx.execute(
+        text(
+            "INSERT INTO balances (kind, company, key, currency, available, used, detail)"
+            f" SELECT kind, company, key, currency, available, '0', '{{}}' FROM {given} WHERE true ON CONFLICT DO NOTHING"
+        ),
+        parameters,
+    )
+
+
+def _uses(tx: Connection, document_ids: Collection[int]) -> list[Any]:
+    if not document_ids:
+        return []
+    given, parameters = table_of(tx, {"id": "bigint"}, [(id_,) for id_ in document_ids])
+    return list(
+        tx.execute(
+            text(
+                "SELECT u.balance_id, u.document_id, u.version, u.amount, u.state"
+                f" FROM {given} JOIN balance_uses u ON u.document_id = given.id"
+            ),
+            parameters,
+        )
+    )
+
+
+def _ids(tx: Connection, keys: Iterable[BalanceKey]) -> set[int]:
+    rows = list(keys)
+    if not rows:
+        return set()
+    given, parameters = table_of(tx, {"kind": "text", "company": "text", "key": "text"}, rows)
+    return set(
+        tx.scalars(
+            text(
+                f"SELECT b.id FROM {given} JOIN balances b ON b.kind = given.kind AND b.company = given.company"
+                " AND b.key = given.key"
+            ),
+            parameters,
+        )
+    )
+
+
+def _read(tx: Connection, ids: Collection[int], *, lock: bool) -> list[Balance]:
+    if not ids:
+        return []
+    given, parameters = table_of(tx, {"id": "bigint"}, [(id_,) for id_ in sorted(ids)])
+    locking = " FOR UPDATE OF b" if lock and tx.dialect.name == "postgresql" else ""
+    rows = tx.execute(
+        text(
+            "SELECT b.id, b.kind, b.company, b.key, b.currency, b.available, b.used, b.detail"
+            f" FROM {given} JOIN balances b ON b.id = given.id ORDER BY b.id{locking}"
+        ),
+        parameters,
+    )
+    return [
+        Balance(id_, BalanceKey(kind, company, key), currency, Decimal(available), Decimal(used), orjson.loads(detail))
+        for id_, kind, company, key, currency, available, used, detail in rows
+    ]
+
+
+def _dump(detail: Mapping[str, Any]) -> str:
+    return orjson.dumps(dict(detail), option=orjson.OPT_SORT_KEYS).decode()

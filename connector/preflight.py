@@ -1,0 +1,410 @@
+"""What the accounts say to a report that is right in itself: periods, master data, advances, invoices, budgets. Pure.
+
+The same functions answer the OA before the approval (preflight), the worker, and the dry run of a replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from connector.facts import (
+    GROUP,
+    Balance,
+    BalanceKey,
+    Facts,
+    Period,
+    RecordKey,
+    fiscal_year,
+    period_of,
+)
+from connector.translate.book import Book, CompanyView
+from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
+from contracts.expense import ExpenseReport, Invoice, Line, booked_amount
+from contracts.findings import Finding
+from contracts.voucher import Voucher, VoucherLine
+
+_ZERO = Decimal(0)
+_COST_ROLES = ("expense", "accrual", "non_deductible_tax")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Everything that was found at once. `voucher` is there where the book could make one; it is to be booked only
+    where nothing was found. `uses`: how much of each balance it needs; `warnings` stop nothing."""
+
+    voucher: Voucher | None
+    terms: Terms
+    findings: tuple[Finding, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    warnings: tuple[Finding, ...] = ()
+    uses: Mapping[BalanceKey, Decimal] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether it may be booked."""
+        return not self.findings
+
+
+@dataclass(slots=True)
+class _Found:
+    findings: list[Finding] = field(default_factory=list)
+    waits_for: list[str] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+
+    def wrong(
+        self, code: str, path: str, expected: str, got: str, fix: str, *, waits: str | None = None, warn: bool = False
+    ) -> None:
+        finding = Finding(code, f"data.{path}" if path else "data", expected, got, fix)
+        if warn:
+            self.warnings.append(finding)
+            return
+        self.findings.append(finding)
+        if waits is not None:
+            self.waits_for.append(waits)
+
+
+def examine(
+    report: ExpenseReport, book: Book, facts: Facts, document_id: int | None = None, *, reference_max: int = 32
+) -> Answer:
+    """The voucher of a report and everything that stands in its way, by the book and by what the ledger knows."""
+    found = _Found()
+    view = view_of(report, book)
+    terms = settle_terms(report, view, facts, document_id, found)
+    made = to_voucher(report, book, reference_max=reference_max, terms=terms)
+    voucher = None
+    if isinstance(made, Refusal):
+        found.findings[:0], found.waits_for[:0] = made.findings, made.waits_for
+    else:
+        voucher = made
+    uses: dict[BalanceKey, Decimal] = {}
+    if view is not None:
+        on = terms.day or posting_day(report, view)
+        _check_records(report, view, voucher, facts, on, found)
+        _check_advances(report, view, facts, document_id, uses, found)
+        _check_invoices(report, facts, document_id, uses, found)
+        if voucher is not None and view.row.budgets != "off":
+            _check_budgets(report, view, voucher, facts, document_id, uses, found)
+    unique = tuple(dict.fromkeys(found.findings)), tuple(dict.fromkeys(found.waits_for))
+    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses)
+
+
+# Periods
+
+
+def settle_terms(
+    report: ExpenseReport, view: CompanyView | None, facts: Facts, document_id: int | None, found: _Found
+) -> Terms:
+    """Into which period the report goes, by the company's policy. Three days stay apart: of the expense, of the approval,
+    of the posting; only the last picks the period."""
+    rates = _paid_rates(report, facts)
+    if view is None:
+        return Terms(advances=rates)
+    natural, approved = posting_day(report, view), approval_day(report, view)
+    periods = facts.periods.get(report.company, ())
+    if not periods:
+        return Terms(day=natural, advances=rates)
+    period = period_of(periods, natural)
+    if period is None:
+        _no_period(report.company, natural, found)
+        return Terms(day=natural, advances=rates)
+    if period.takes(approved):
+        return Terms(day=natural, advances=rates)
+    rule = view.period_rule(DOCUMENT_TYPE, natural)
+    policy = "HOLD" if rule is None else rule.policy
+    closed = f"an open period; {period.period} of {report.company} is {period.state}"
+    if policy == "REJECT":
+        found.wrong("ACC-331", "posting_date", closed, str(natural), "approve it again with a later posting date")
+        return Terms(day=natural, advances=rates)
+    if policy == "HOLD":
+        fix = "open the period, or give the report another posting date"
+        found.wrong("ACC-332", "posting_date", closed, str(natural), fix, waits=f"period:{natural}")
+        return Terms(day=natural, advances=rates)
+    day = next_open_day(periods, max(natural, approved), approved)
+    if day is None:
+        _no_period(report.company, max(natural, approved), found)
+        return Terms(day=natural, advances=rates)
+    year_start = view.row.year_start
+    crosses = fiscal_year(day, year_start) != fiscal_year(natural, year_start)
+    if crosses and document_id not in facts.year_accepted:
+        expected = f"a day in the fiscal year of {natural}; the next open one is {day}"
+        found.wrong("ACC-334", "posting_date", expected, str(day), "decide: oaerp close accept")
+    return Terms(day, period.period, policy == "ACCRUE", rates)
+
+
+def next_open_day(periods: Iterable[Period], start: date, approved: date) -> date | None:
+    """The first day from `start` on that lies in a period which takes what was approved then."""
+    for period in sorted(periods, key=lambda period: period.starts_on):
+        if period.ends_on >= start and period.takes(approved):
+            return max(start, period.starts_on)
+    return None
+
+
+def _no_period(company: str, day: date, found: _Found) -> None:
+    expected = f"an accounting period of {company} that is open on this day"
+    found.wrong("ACC-333", "posting_date", expected, str(day), "create or open it in the ERP", waits=f"period:{day}")
+
+
+# Master data
+
+
+def _check_records(
+    report: ExpenseReport, view: CompanyView, voucher: Voucher | None, facts: Facts, on: date, found: _Found
+) -> None:
+    if not facts.fed:
+        return
+    company = report.company
+    seen: set[tuple[str, str]] = set()
+    for path, kind, value in _dimension_values(report, view, voucher, on):
+        if (company, kind) not in facts.fed or (kind, value) in seen:
+            continue
+        seen.add((kind, value))
+        record = facts.records.get(RecordKey(company, kind, value))
+        if record is None:
+            expected = f"a {kind.replace('_', ' ')} of {company}"
+            found.wrong(
+                "ACC-341", path, expected, value, "create it in the ERP, or correct it", waits=f"{kind}:{value}"
+            )
+        elif not record.counts_on(on):
+            expected = f"a {kind.replace('_', ' ')} that is valid on {on}"
+            found.wrong("ACC-342", path, expected, value, "choose another, or extend it in the ERP")
+    if voucher is not None and (company, "account") in facts.fed:
+        _check_accounts(company, voucher, facts, on, found)
+
+
+def _dimension_values(
+    report: ExpenseReport, view: CompanyView, voucher: Voucher | None, on: date
+) -> Iterable[tuple[str, str, str]]:
+    """Path, kind and value of each dimension, as the ERP calls it: of the voucher where there is one, else of the report."""
+    if voucher is None:
+        for path, kind, value in stated_dimensions(report):
+            called = view.dimension(kind, value, on) if view.translates(kind) else value
+            if called is not None:
+                yield path, kind, called
+        return
+    places = {line.line: index for index, line in enumerate(report.lines)}
+    for line in voucher.lines:
+        for kind, value in line.dimensions.items():
+            at = places.get(line.source_line) if line.source_line is not None else None
+            yield (f"employee.{kind}" if at is None else f"lines[{at}].{kind}"), kind, value
+
+
+def stated_dimensions(report: ExpenseReport) -> Iterable[tuple[str, str, str]]:
+    """Path, kind and value of every dimension that the report names."""
+    yield "employee.id", "employee", report.employee.id
+    yield "employee.department", "department", report.employee.department
+    if report.payee is not None and report.payee.type == "supplier":
+        yield "payee.id", "supplier", report.payee.id
+    for index, line in enumerate(report.lines):
+        for at, part in ((f"lines[{index}]", line), *_allocated(index, line)):
+            for kind in ("department", "project", "cost_centre"):
+                value = getattr(part, kind)
+                if value is not None:
+                    yield f"{at}.{kind}", kind, value
+
+
+def _allocated(index: int, line: Line) -> Iterable[tuple[str, object]]:
+    for place, part in enumerate(line.allocations or ()):
+        yield f"lines[{index}].allocations[{place}]", part
+
+
+def _check_accounts(company: str, voucher: Voucher, facts: Facts, on: date, found: _Found) -> None:
+    for account in dict.fromkeys(line.account for line in voucher.lines):
+        record = facts.records.get(RecordKey(company, "account", account))
+        if record is None:
+            expected = f"an account of {company} in the ERP"
+            found.wrong("ACC-341", "lines", expected, account, "create it in the ERP", waits=f"account_code:{account}")
+        elif not record.counts_on(on):
+            found.wrong("ACC-342", "lines", f"an account that is active on {on}", account, "map it to another account")
+        else:
+            lines = [line for line in voucher.lines if line.account == account]
+            for name in record.dimensions:
+                if any(name not in line.dimensions for line in lines):
+                    fix = "fill it in, or let the chart of the book carry it"
+                    found.wrong("MAP-209", "lines", f"a {name}: the ERP requires it on {account}", "nothing", fix)
+
+
+# Advances
+
+
+def _paid_rates(report: ExpenseReport, facts: Facts) -> dict[str, tuple[str, Decimal]]:
+    rates: dict[str, tuple[str, Decimal]] = {}
+    for claim in report.advances:
+        balance = facts.balances.get(BalanceKey("advance", report.company, claim.number))
+        if balance is not None and balance.detail.get("rate") is not None:
+            rates[claim.number] = balance.currency, Decimal(balance.detail["rate"])
+    return rates
+
+
+def _check_advances(
+    report: ExpenseReport,
+    view: CompanyView,
+    facts: Facts,
+    document_id: int | None,
+    uses: dict[BalanceKey, Decimal],
+    found: _Found,
+) -> None:
+    for index, claim in enumerate(report.advances):
+        key = BalanceKey("advance", report.company, claim.number)
+        balance = facts.balances.get(key)
+        at = f"advances[{index}]"
+        if balance is None or "paid" not in balance.detail:
+            if view.row.advances != "stated":
+                fix = "publish the advance (advance.paid)"
+                found.wrong("ACC-301", f"{at}.number", f"an advance of {report.company} that the ledger knows", claim.number,
+                            fix, waits=f"advance:{claim.number}")  # fmt: skip
+            continue
+        uses[key] = claim.amount
+        currency = claim.currency or report.currency
+        if currency != balance.currency:
+            fix = "state amount, currency and rate of the advance"
+            found.wrong("ACC-305", f"{at}.currency", f"{balance.currency}, which it was paid in", currency, fix)
+            continue
+        if claim.paid_rate is not None and claim.paid_rate != Decimal(balance.detail.get("rate") or "1"):
+            expected = f"the rate it was paid at, {balance.detail.get('rate') or '1'}"
+            found.wrong("ACC-305", f"{at}.paid_rate", expected, f"{claim.paid_rate:f}", "leave the rate out")
+        if balance.detail.get("employee") not in (None, report.employee.id):
+            expected = f"an advance of {report.employee.id}"
+            found.wrong("ACC-303", f"{at}.number", expected, claim.number, "claim the employee's own advance")
+        left = facts.open_for(key, document_id)
+        if claim.amount > left:
+            found.wrong("ACC-302", f"{at}.amount", f"at most its open balance {left:f} {currency}", f"{claim.amount:f}",
+                        "lower the claim; the rest becomes payable")  # fmt: skip
+
+
+# Invoices
+
+
+def invoice_key(invoice: Invoice) -> BalanceKey | None:
+    """What names an invoice in the whole group: its number, for older ones with the code before it."""
+    if invoice.number is None or invoice.kind in ("none", "red_special"):
+        return None
+    return BalanceKey("invoice", GROUP, invoice.number if invoice.code is None else f"{invoice.code}/{invoice.number}")
+
+
+def claimed_invoices(report: ExpenseReport) -> dict[BalanceKey, tuple[str, Decimal, Decimal, int]]:
+    """Of each invoice its currency, its total, how much of it the report claims, and the first line that does."""
+    claimed: dict[BalanceKey, tuple[str, Decimal, Decimal, int]] = {}
+    for index, line in enumerate(report.lines):
+        key = None if line.invoice is None else invoice_key(line.invoice)
+        if key is None or line.amount <= _ZERO:
+            continue
+        assert line.invoice is not None
+        total = line.amount if line.invoice.total is None else abs(line.invoice.total)
+        before = claimed.get(key)
+        if before is None:
+            claimed[key] = line.currency, total, line.amount, index
+        else:
+            claimed[key] = before[0], max(before[1], total), before[2] + line.amount, before[3]
+    return claimed
+
+
+def _check_invoices(
+    report: ExpenseReport, facts: Facts, document_id: int | None, uses: dict[BalanceKey, Decimal], found: _Found
+) -> None:
+    for key, (currency, total, amount, index) in claimed_invoices(report).items():
+        at = f"lines[{index}].invoice"
+        balance = facts.balances.get(key)
+        if balance is None:
+            continue  # nobody used it yet; gathering with locks registers it
+        uses[key] = amount
+        own = facts.uses.get(document_id, {}).get(key) if document_id is not None else None
+        others = balance.used - (own.amount if own is not None else _ZERO)
+        if (balance.currency, balance.available) != (currency, total):
+            if not others and "payables" not in balance.detail:
+                # Only this document says what its total is.
+                balance.currency, balance.available, balance.changed = currency, total, True
+            else:
+                expected = f"{balance.available:f} {balance.currency}, as registered"
+                found.wrong("ACC-312", f"{at}.total", expected, f"{total:f} {currency}", "copy it from the invoice")
+                continue
+        left = balance.available - others
+        if amount > left:
+            fix = "take it out of the report, or withdraw the other document"
+            expected = f"at most {max(left, _ZERO):f} {currency}, the part of {key.key} that is not claimed yet"
+            found.wrong("ACC-311", f"{at}.number", expected, f"{amount:f}", fix)
+
+
+# Budgets
+
+
+def _check_budgets(
+    report: ExpenseReport,
+    view: CompanyView,
+    voucher: Voucher,
+    facts: Facts,
+    document_id: int | None,
+    uses: dict[BalanceKey, Decimal],
+    found: _Found,
+) -> None:
+    keys = facts.budgets_of.get(report.company, ())
+    if not keys:
+        return
+    needed: dict[BalanceKey, Decimal] = {}
+    for line in voucher.lines:
+        if line.role not in _COST_ROLES:
+            continue
+        key = budget_of(line, voucher, [facts.balances[key] for key in keys if key in facts.balances])
+        if key is not None:
+            signed = line.amount if line.side == "debit" else -line.amount
+            needed[key] = needed.get(key, _ZERO) + signed
+    for key, amount in needed.items():
+        uses[key] = max(amount, _ZERO)
+        left = facts.open_for(key, document_id)
+        if amount > left:
+            expected = f"at most {left:f} {voucher.currency}, what is left of budget {key.key}"
+            warn = view.row.budgets == "warn"
+            fix = "raise the budget, or book the cost elsewhere"
+            found.wrong("ACC-321", "total", expected, f"{amount:f}", fix, waits=f"budget:{key.key}", warn=warn)
+
+
+def budget_of(line: VoucherLine, voucher: Voucher, budgets: Sequence[Balance]) -> BalanceKey | None:
+    """The budget a cost line falls under: the one that says most about it, the shortest period first."""
+    best: tuple[int, int, str] | None = None
+    chosen: BalanceKey | None = None
+    for budget in budgets:
+        scope = budget.detail
+        if budget.currency != voucher.currency or not covers(str(scope.get("period", "")), voucher.date):
+            continue
+        wanted = {name: scope[name] for name in ("department", "project", "cost_centre") if scope.get(name)}
+        if any(line.dimensions.get(name) != value for name, value in wanted.items()):
+            continue
+        if scope.get("account") and scope["account"] != line.account:
+            continue
+        rank = (len(wanted) + bool(scope.get("account")), len(str(scope.get("period", ""))), budget.key.key)
+        if best is None or rank > best:
+            best, chosen = rank, budget.key
+    return chosen
+
+
+def covers(period: str, day: date) -> bool:
+    """Whether a budget's period has the day: `2025`, `2025-03` or `2025-Q1`."""
+    if len(period) == 7 and period[4:6] == "-Q":
+        return period == f"{day.year}-Q{(day.month + 2) // 3}"
+    return day.isoformat().startswith(period) and len(period) in (4, 7, 10)
+
+
+def reserved(report: ExpenseReport, answer: Answer, facts: Facts) -> Mapping[BalanceKey, Decimal]:
+    """What a report reserves while it is only handed in: advances and invoices as claimed, its budgets gross, because
+    the tax that may be deducted is only settled when it is booked."""
+    uses = dict(answer.uses)
+    voucher = answer.voucher
+    budgets = [facts.balances[key] for key in uses if key.kind == "budget"]
+    if voucher is None or not budgets:
+        return uses
+    for line in report.lines:
+        costs = [made for made in voucher.lines if made.source_line == line.line and made.role in _COST_ROLES]
+        gross = booked_amount(line, report.currency)
+        if not costs or gross is None or gross <= _ZERO:
+            continue
+        key = budget_of(costs[0], voucher, budgets)
+        if key is not None:
+            personal = sum((made.amount for made in voucher.lines if _is_personal(made, line)), _ZERO)
+            uses[key] += gross - personal - sum((made.amount for made in costs), _ZERO)
+    return uses
+
+
+def _is_personal(made: VoucherLine, line: Line) -> bool:
+    return made.role == "employee_receivable" and made.source_line == line.line
