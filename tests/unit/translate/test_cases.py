@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from connector.translate import Book, load_book
-from tests.unit.translate.notation import Case, cases, outcome
+from connector.translate import Book
+from connector.translate.cases import Case
+from connector.translate.testing import run
+from tests.unit.translate.notation import cases
 
 ALL = list(cases())
 
 
-@pytest.fixture(scope="module")
-def book() -> Book:
-    return load_book()
-
-
-@pytest.mark.parametrize("case", ALL, ids=[f"{case.at} {case.title}" for case in ALL])
+@pytest.mark.parametrize(("case", "book"), ALL, ids=[f"{case.at} {case.title}" for case, _ in ALL])
 def test_the_report_becomes_what_stands_beside_it(case: Case, book: Book) -> None:
-    assert outcome(case, book) == case.expected
+    assert tuple(line.text for line in run(case, book).said) == case.expected
 
 
 def test_no_case_is_left_out() -> None:

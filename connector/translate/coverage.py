@@ -1,0 +1,203 @@
+"""Which rules and rows of a mapping book were used, and which never can be. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from itertools import pairwise, product
+
+from connector.translate.book import BOOK_FILE, Book, Rule
+from connector.translate.tables import ANY, Row
+from connector.translate.trace import LineTrace
+from connector.translate.voucher import view_of
+from contracts.expense import ExpenseReport
+from contracts.findings import Finding
+
+ADVICE = "MAP-218"
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A rule or a row: what it is chosen by, where it stands, and how many vouchers it had a part in."""
+
+    table: str
+    key: str
+    at: str
+    used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Every rule and row whose use a trace tells."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def rules(self) -> tuple[Item, ...]:
+        """The rules, pairs of lines included."""
+        return tuple(item for item in self.items if item.table in ("rules", "pairs"))
+
+    @property
+    def rows(self) -> tuple[Item, ...]:
+        """The rows of the tables."""
+        return tuple(item for item in self.items if item.table not in ("rules", "pairs"))
+
+    @property
+    def unused(self) -> tuple[Item, ...]:
+        """What no voucher needed."""
+        return tuple(item for item in self.items if not item.used)
+
+    @property
+    def percent(self) -> int:
+        """How much of all was used, rounded down: 100 means everything."""
+        return 100 * (len(self.items) - len(self.unused)) // len(self.items)
+
+
+def measure(book: Book, uses: Iterable[Iterable[str]]) -> Coverage:
+    """How often each rule and row was used, by the places that the vouchers used (`used_by`)."""
+    times = Counter(at for places in uses for at in places)
+    return Coverage(tuple(Item(table, key, at, times[at]) for table, key, at in _everything(book)))
+
+
+def used_by(report: ExpenseReport, book: Book, traces: Sequence[LineTrace]) -> frozenset[str]:
+    """The places of the book that made this voucher, as its trace tells them."""
+    places = {trace.at for trace in traces}
+    for trace in traces:
+        for reason in trace.reasons:
+            places |= {reason.row} if reason.tax_row is None else {reason.row, reason.tax_row}
+    view = view_of(report, book)
+    if view is not None:
+        places.add(view.at)
+        for line in report.lines if book.per_diems else ():
+            row = view.per_diem(line.category, line.currency, line.date)
+            if row is not None:
+                places.add(row.at)
+    return frozenset(places)
+
+
+def unanswered(book: Book, wanted: Iterable[tuple[str, str, str]], on: date) -> list[tuple[str, str, str]]:
+    """Of these companies, categories and departments, the ones that no row of the accounts table answers on this day."""
+    found: list[tuple[str, str, str]] = []
+    for company, category, department in sorted(set(wanted)):
+        view = book.view(company, on)
+        if view is None or view.account(category, department, on) is None:
+            found.append((company, category, department))
+    return found
+
+
+def rules_of(book: Book) -> Iterator[Rule]:
+    """Every rule, those of one role in the order in which they are tried."""
+    for first in book.rules.values():
+        rule: Rule | None = first
+        while rule is not None:
+            yield rule
+            rule = rule.otherwise
+
+
+def tables_of(book: Book) -> Mapping[str, Sequence[Row]]:
+    """The rows of each table by the table's name."""
+    return {
+        "companies": book.companies, "chart": list(book.chart.values()), "accounts": book.accounts, "roles": book.roles,
+        "tax": book.taxes, "payables": book.payables, "dimensions": book.dimensions, "per_diem": book.per_diems,
+        "periods": book.periods, "tolerances": book.tolerances,
+    }  # fmt: skip
+
+
+# Of the others a trace does not tell: the chart describes, dimensions translate, periods and tolerances decide elsewhere.
+_TOLD = ("companies", "accounts", "roles", "tax", "payables", "per_diem")
+
+
+def _everything(book: Book) -> Iterator[tuple[str, str, str]]:
+    for rule in rules_of(book):
+        yield "rules", rule.id, rule.at
+    for pair in book.pairs:
+        yield "pairs", pair.id, pair.at
+    for table, rows in tables_of(book).items():
+        if table in _TOLD:
+            for row in rows:
+                yield table, "/".join(row.key()), row.at
+
+
+def advice(book: Book) -> list[Finding]:
+    """What a sound book has that nobody can have meant: rows that are never chosen, accounts nobody books on, gaps."""
+    found = [
+        finding for table, rows in tables_of(book).items() if table != "chart" for finding in _of_table(table, rows)
+    ]
+    return found + _idle_accounts(book) + _open_roles(book)
+
+
+def _of_table(table: str, rows: Sequence[Row]) -> Iterator[Finding]:
+    by_key: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        by_key.setdefault(row.key(), []).append(row)
+    for key, group in by_key.items():
+        # A row for the same question or a wider one: each part is this key's or `*`.
+        wider = [row for wide in product(*({part, ANY} for part in key)) for row in by_key.get(wide, ())]
+        named = "/".join(key)
+        for row in group:
+            above = [other for other in wider if other.rank() > row.rank()]
+            if above and _gap(row.valid_from, row.valid_to, above) is None:
+                first = max(above, key=lambda other: other.rank())
+                yield _advice(
+                    row.at, f"a day on which {table} {named} is asked", f"hidden by {first.at}", "remove it, or lower the other's priority"
+                )  # fmt: skip
+        group.sort(key=lambda row: row.valid_from)
+        for earlier, later in pairwise(group):
+            if later.valid_from <= earlier.valid_to:
+                continue
+            start, end = earlier.valid_to + _DAY, later.valid_from - _DAY
+            gap = _gap(start, end, wider) if start <= end else None
+            if gap is not None:
+                days = f"nothing from {gap[0]} to {gap[1]}"
+                yield _advice(
+                    later.at,
+                    f"{table} {named} without a gap after {earlier.at}",
+                    days,
+                    "join the dates, or leave it so",
+                )
+
+
+def _gap(start: date, end: date, rows: Sequence[Row]) -> tuple[date, date] | None:
+    """The first days of this span that none of the rows covers."""
+    day = start
+    for row in sorted(rows, key=lambda row: row.valid_from):
+        if row.valid_from > day:
+            return day, min(row.valid_from - _DAY, end)
+        if row.valid_to >= end:
+            return None
+        day = max(day, row.valid_to + _DAY)
+        if day > end:
+            return None
+    return day, end
+
+
+def _idle_accounts(book: Book) -> list[Finding]:
+    used = {row.account for row in book.accounts} | {row.account for row in book.roles}
+    used |= {row.account for row in book.payables}
+    used |= {account for pair in book.pairs for account in (pair.debit, pair.credit)}
+    written = book.files.get(BOOK_FILE, b"").decode("utf-8", "replace")  # An expression may name an account.
+    return [
+        _advice(
+            row.at, f"a row or rule that books on {row.account}", "none", "remove the account, or map something to it"
+        )
+        for row in book.chart.values()
+        if row.account not in used and row.account not in written
+    ]
+
+
+def _open_roles(book: Book) -> list[Finding]:
+    found: list[Finding] = []
+    for role, first in book.rules.items():
+        last = first
+        while last.otherwise is not None:
+            last = last.otherwise
+        if last.when is not None:
+            found.append(_advice(last.at, f"a last rule for {role} without a condition", "only conditions", "add one"))
+    return found
+
+
+def _advice(at: str, expected: str, got: str, fix: str) -> Finding:
+    return Finding(ADVICE, at, expected, got, fix)

@@ -1,0 +1,148 @@
+"""Running a book's cases: what the translator makes of each, and where it differs from what stands beside it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from typing import Literal
+
+from lxml import etree
+
+from connector.translate.book import Book
+from connector.translate.cases import Case
+from connector.translate.coverage import used_by
+from connector.translate.trace import LineTrace, explain
+from connector.translate.voucher import NO_TERMS, Refusal, Terms
+from contracts.amount import Amount
+from contracts.expense import ExpenseReport
+from contracts.voucher import Voucher, VoucherLine
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One line of the right side, and the rule and rows that made it."""
+
+    text: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A line that is the same (` `), expected and not there (`-`), or there and not expected (`+`)."""
+
+    mark: Literal[" ", "-", "+"]
+    text: str
+    by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A case and what became of it. It passes where exactly the expected lines come out; expecting nothing never passes."""
+
+    case: Case
+    said: tuple[Said, ...]
+    used: frozenset[str]
+
+    @property
+    def passed(self) -> bool:
+        """Whether it is exactly what stands beside it."""
+        return bool(self.case.expected) and self.case.expected == tuple(line.text for line in self.said)
+
+    def differences(self) -> list[Difference]:
+        """Expected and got, line by line."""
+        return differences(self.case.expected, self.said)
+
+
+def run(case: Case, book: Book) -> Result:
+    """The case by this book."""
+    if isinstance(case.report, Refusal):
+        return Result(case, tuple(_refused(case.report)), frozenset())
+    answer = explain(case.report, book, terms=case.terms)
+    if isinstance(answer, Refusal):
+        return Result(case, tuple(_refused(answer)), frozenset())
+    voucher, traces = answer
+    said = [*_headers(case, voucher), *_lines(voucher, traces)]
+    return Result(case, tuple(said), used_by(case.report, book, traces))
+
+
+def lines_of(report: ExpenseReport | Refusal, book: Book, terms: Terms = NO_TERMS) -> list[Said]:
+    """The voucher, or the refusal, in the notation of the right side."""
+    answer = report if isinstance(report, Refusal) else explain(report, book, terms=terms)
+    return _refused(answer) if isinstance(answer, Refusal) else _lines(*answer)
+
+
+def differences(expected: Sequence[str], said: Sequence[Said]) -> list[Difference]:
+    """Two right sides, line by line: what both have, what only the first has, what only the second has."""
+    found: list[Difference] = []
+    matcher = SequenceMatcher(None, list(expected), [line.text for line in said], autojunk=False)
+    for tag, start, end, said_start, said_end in matcher.get_opcodes():
+        if tag == "equal":
+            found += [Difference(" ", line.text, line.by) for line in said[said_start:said_end]]
+            continue
+        found += [Difference("-", text) for text in expected[start:end]]
+        found += [Difference("+", line.text, line.by) for line in said[said_start:said_end]]
+    return found
+
+
+def _headers(case: Case, voucher: Voucher) -> list[Said]:
+    """What a case may expect of the voucher as a whole, in the order in which it does."""
+    origin = next((line.origin_period for line in voucher.lines if line.origin_period is not None), "-")
+    known = {"as": voucher.reference, "on": f"{voucher.date}", "origin": origin}
+    words = [text.split()[0] for text in case.expected]
+    return [Said(f"{word} {known[word]}") for word in words if word in known]
+
+
+def _refused(refusal: Refusal) -> list[Said]:
+    said = [
+        Said(f"refused {finding.code} {finding.path}".strip(), f"expected {finding.expected}, got {finding.got}")
+        for finding in refusal.findings
+    ]
+    return said + [Said(f"waits {key}") for key in refusal.waits_for]
+
+
+def _lines(voucher: Voucher, traces: Sequence[LineTrace]) -> list[Said]:
+    return [Said(_line(line, voucher.currency), _by(trace)) for line, trace in zip(voucher.lines, traces, strict=True)]
+
+
+def _line(line: VoucherLine, currency: str) -> str:
+    side = "Dr" if line.side == "debit" else "Cr"
+    words = [side, line.account, *line.dimensions.values(), Amount(line.amount, currency).text()]
+    if line.amount_in_currency is not None and line.currency is not None and line.rate is not None:
+        words += ["=", Amount(line.amount_in_currency, line.currency).text(), line.currency, "@", f"{line.rate:f}"]
+    return " ".join(words)
+
+
+def _by(trace: LineTrace) -> str:
+    rows = [row for reason in trace.reasons for row in (reason.row, reason.tax_row) if row is not None]
+    return f"[{trace.rule}] {', '.join(dict.fromkeys([trace.at, *rows]))}"
+
+
+def junit(name: str, results: Sequence[Result], seconds: float) -> bytes:
+    """The results as JUnit XML, the form that CI systems read."""
+    failures = sum(not result.passed for result in results)
+    counts = {"tests": str(len(results)), "failures": str(failures), "errors": "0", "time": f"{seconds:.3f}"}
+    suites = etree.Element("testsuites", counts)
+    suite = etree.SubElement(suites, "testsuite", {"name": name, **counts, "skipped": "0"})
+    for result in results:
+        file, _, line = result.case.at.rpartition(":")
+        case = etree.SubElement(
+            suite, "testcase", {"classname": file, "name": _xml(result.case.title), "file": file, "line": line}
+        )
+        if not result.passed:
+            told = [f"{d.mark} {d.text}  {d.by}".rstrip() for d in result.differences()]
+            failure = etree.SubElement(case, "failure", {"type": "difference", "message": _xml(_brief(result))})
+            failure.text = _xml("\n".join(told))
+    return etree.tostring(suites, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+
+
+def _brief(result: Result) -> str:
+    if not result.case.expected:
+        return "the case expects nothing"
+    apart = [difference for difference in result.differences() if difference.mark != " "]
+    return f"{apart[0].mark} {apart[0].text}" if apart else "the lines stand in another order"
+
+
+def _xml(text: str) -> str:
+    """Text that XML can carry: control characters written out."""
+    return "".join(c if c in "\n\t" or c.isprintable() else f"\\x{ord(c):02x}" for c in text)
