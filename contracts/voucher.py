@@ -78,7 +78,8 @@ class VoucherLine(NamedTuple):  # A tuple, because a voucher has many: building 
 class Voucher:
     """A balanced voucher in one currency. Debits equal credits and the totals are the sums, or building it raises Unbalanced.
 
-    On `post` every amount is above zero; on `reverse` (red letter) every amount is below zero on the side it had.
+    On `post` every amount is above zero. On `reverse` every amount is below zero on the side it had (red letter), or
+    every amount is above zero on the other side (`swapped`); never some of each.
     """
 
     company: str
@@ -97,6 +98,7 @@ class Voucher:
         debit = credit = _ZERO
         unit = quantum(self.currency)
         posting = self.purpose == "post"
+        red = not posting and self._red()
         sound = unit is not None
         for line in self.lines:
             amount = line.amount
@@ -104,7 +106,7 @@ class Voucher:
                 debit += amount
             else:
                 credit += amount
-            if not (unit and amount.same_quantum(unit)) or not amount or (amount > _ZERO) is not posting:
+            if not (unit and amount.same_quantum(unit)) or not amount or amount.is_signed() is not red:
                 sound = False
         if (
             not sound
@@ -152,23 +154,6 @@ class Voucher:
         """
         if self.purpose == "reverse":
             raise ValueError(f"{self.reference} is a reversal; post the document again instead of reversing it")
-        lines = tuple(
-            VoucherLine(
-                line.side,
-                line.account,
-                -line.amount,
-                line.role,
-                line.dimensions,
-                line.memo,
-                line.rule,
-                line.source_line,
-                line.currency,
-                None if line.amount_in_currency is None else -line.amount_in_currency,
-                line.rate,
-                line.origin_period,
-            )
-            for line in self.lines
-        )
         return Voucher(
             self.company,
             reference,
@@ -176,12 +161,38 @@ class Voucher:
             "reverse",
             date,
             self.currency,
-            lines,
+            tuple(_negated(line, line.side) for line in self.lines),
             -self.total_debit,
             -self.total_credit,
             self.memo,
             self.reference,
         )
+
+    def swapped(self) -> Voucher:
+        """The reversal in its other form: negative amounts on the same sides become positive ones on the other sides, and
+        the other way round. Every account ends with the same balance; twice gives the first form back.
+
+        Only a reversal has two forms: anything else raises ValueError.
+        """
+        if self.purpose != "reverse":
+            raise ValueError(f"{self.reference} is not a reversal; only a reversal can stand on the other sides")
+        return Voucher(
+            self.company,
+            self.reference,
+            self.document,
+            self.purpose,
+            self.date,
+            self.currency,
+            tuple(_negated(line, "credit" if line.side == "debit" else "debit") for line in self.lines),
+            -self.total_credit,
+            -self.total_debit,
+            self.memo,
+            self.reverses,
+        )
+
+    def _red(self) -> bool:
+        """Whether a reversal has negative amounts; its first line decides for all."""
+        return bool(self.lines) and self.lines[0].amount.is_signed()
 
     def _explain(self, debit: Decimal, credit: Decimal) -> None:
         """Raises Unbalanced where something is wrong; returns where amounts only have fewer decimals than the currency."""
@@ -191,6 +202,7 @@ class Voucher:
         if not 2 <= len(self.lines) <= LINES_MAX:
             raise Unbalanced(f"{self.reference}: a voucher has 2 to {LINES_MAX} lines, not {len(self.lines)}")
         posting = self.purpose == "post"
+        red = not posting and self._red()
         if posting is not (self.reverses is None):
             raise Unbalanced(f"{self.reference}: a reversal names the voucher it reverses, and only a reversal does")
         for number, line in enumerate(self.lines, 1):
@@ -198,8 +210,8 @@ class Voucher:
                 raise Unbalanced(
                     f"{self.reference}: line {number} has more decimals than {self.currency}: {line.amount}"
                 )
-            if line.amount == 0 or (line.amount > 0) is not posting:
-                sign = "above" if posting else "below"
+            if line.amount == 0 or line.amount.is_signed() is not red:
+                sign = "below" if red else "above"
                 raise Unbalanced(
                     f"{self.reference}: line {number} must be {sign} zero to {self.purpose}, it is {line.amount}"
                 )
@@ -212,6 +224,24 @@ class Voucher:
 
 
 _ZERO = Decimal(0)
+
+
+def _negated(line: VoucherLine, side: Side) -> VoucherLine:
+    """The line with its amounts negated, on this side."""
+    return VoucherLine(
+        side,
+        line.account,
+        -line.amount,
+        line.role,
+        line.dimensions,
+        line.memo,
+        line.rule,
+        line.source_line,
+        line.currency,
+        None if line.amount_in_currency is None else -line.amount_in_currency,
+        line.rate,
+        line.origin_period,
+    )
 
 
 def to_dict(voucher: Voucher) -> dict[str, Any]:

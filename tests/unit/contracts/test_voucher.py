@@ -62,6 +62,26 @@ def test_a_reversal_is_red_on_the_same_sides(voucher: Voucher) -> None:
     assert parse_voucher(to_json(red)) == red
 
 
+def test_a_reversal_stands_on_the_other_sides_where_an_erp_takes_no_negative_amounts(voucher: Voucher) -> None:
+    red = voucher.reversed("C01-EXP2025-0017-V1-R", date(2025, 4, 9))
+
+    black = red.swapped()
+
+    other = {"debit": "credit", "credit": "debit"}
+    assert [(other[line.side], line.account, line.amount) for line in black.lines] == [
+        (line.side, line.account, line.amount) for line in voucher.lines
+    ]
+    assert (black.total_debit, black.total_credit) == (Decimal("1913.00"), Decimal("1913.00"))
+    assert (black.purpose, black.reverses) == ("reverse", voucher.reference)
+    assert black.swapped() == red
+    assert parse_voucher(to_json(black)) == black
+
+
+def test_only_a_reversal_has_two_forms(voucher: Voucher) -> None:
+    with pytest.raises(ValueError, match="not a reversal"):
+        voucher.swapped()
+
+
 def test_a_reversal_is_not_reversed(voucher: Voucher) -> None:
     with pytest.raises(ValueError, match="reversal"):
         voucher.reversed("R", date(2025, 4, 9)).reversed("S", date(2025, 4, 10))
@@ -81,7 +101,20 @@ CHANGES = {
     "a currency nobody knows": lambda _: {"currency": "XXX"},
     "decimals the yen has not": lambda _: {"currency": "JPY"},
     "no lines": lambda _: {"lines": (), "total_debit": Decimal(0), "total_credit": Decimal(0)},
-    "black amounts on a reversal": lambda _: {"purpose": "reverse", "reverses": "R"},
+    "red and black amounts on a reversal": lambda v: {
+        "purpose": "reverse",
+        "reverses": "R",
+        "lines": (*v.lines, v.lines[0]._replace(amount=Decimal("-1.00")), v.lines[5]._replace(amount=Decimal("-1.00"))),
+        "total_debit": Decimal("1912.00"),
+        "total_credit": Decimal("1912.00"),
+    },
+    "black and red amounts on a reversal": lambda v: {
+        "purpose": "reverse",
+        "reverses": "R",
+        "lines": (*(line._replace(amount=-line.amount) for line in v.lines[:5]), v.lines[5]),
+        "total_debit": Decimal("-1913.00"),
+        "total_credit": Decimal("-1087.00"),
+    },
     "a posting that reverses": lambda _: {"reverses": "R"},
     "not a number": lambda v: {"lines": (v.lines[0]._replace(amount=Decimal("NaN")), *v.lines[1:])},
     "infinite on both sides": lambda v: {"lines": (v.lines[0]._replace(amount=Decimal("Infinity")), *v.lines[1:])},
