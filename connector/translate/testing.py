@@ -51,7 +51,7 @@ class Result:
 
     def differences(self) -> list[Difference]:
         """Expected and got, line by line."""
-        return differences(self.case.expected, self.said)
+        return differences([Said(text) for text in self.case.expected], self.said)
 
 
 def run(case: Case, book: Book) -> Result:
@@ -72,16 +72,16 @@ def lines_of(report: ExpenseReport | Refusal, book: Book, terms: Terms = NO_TERM
     return _refused(answer) if isinstance(answer, Refusal) else _lines(*answer)
 
 
-def differences(expected: Sequence[str], said: Sequence[Said]) -> list[Difference]:
+def differences(before: Sequence[Said], after: Sequence[Said]) -> list[Difference]:
     """Two right sides, line by line: what both have, what only the first has, what only the second has."""
     found: list[Difference] = []
-    matcher = SequenceMatcher(None, list(expected), [line.text for line in said], autojunk=False)
-    for tag, start, end, said_start, said_end in matcher.get_opcodes():
+    matcher = SequenceMatcher(None, [line.text for line in before], [line.text for line in after], autojunk=False)
+    for tag, start, end, after_start, after_end in matcher.get_opcodes():
         if tag == "equal":
-            found += [Difference(" ", line.text, line.by) for line in said[said_start:said_end]]
+            found += [Difference(" ", line.text, line.by) for line in after[after_start:after_end]]
             continue
-        found += [Difference("-", text) for text in expected[start:end]]
-        found += [Difference("+", line.text, line.by) for line in said[said_start:said_end]]
+        found += [Difference("-", line.text, line.by) for line in before[start:end]]
+        found += [Difference("+", line.text, line.by) for line in after[after_start:after_end]]
     return found
 
 
