@@ -11,6 +11,7 @@ import yaml
 from lxml import etree
 from pydantic import BaseModel
 
+from contracts.bill import WireExpenseDocument, WirePayableBill
 from contracts.catalogue import CATALOGUE
 from contracts.codec.json import EVENT_MODELS
 from contracts.codec.xml import NAMESPACE, data_element, item_element, shape_of
@@ -30,6 +31,12 @@ def schema_files() -> dict[str, str]:
     """Every generated file: name -> text."""
     files = {f"{name}.json": _json_text(event_schema(name)) for name in CATALOGUE}
     files["voucher.json"] = _json_text(_document("voucher", "A voucher as it goes to an ERP", WireVoucher))
+    files["payable_bill.json"] = _json_text(
+        _document("payable_bill", "A voucher as the payable bill of an ERP that pays from one", WirePayableBill)
+    )
+    files["expense_document.json"] = _json_text(
+        _document("expense_document", "A voucher as the expense document of an ERP", WireExpenseDocument)
+    )
     files["events.xsd"] = _xsd()
     files["asyncapi.yaml"] = _asyncapi()
     return files
