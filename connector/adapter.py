@@ -7,14 +7,20 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, Protocol
 
+from contracts.bill import ErpDocument
 from contracts.envelope import AnyEvent
 from contracts.findings import Finding
-from contracts.voucher import Voucher
+
+Target = Literal["voucher", "payable_bill", "expense_document"]
+RedLetter = Literal["negative", "swapped"]
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What a system can do; the conformance suite and the delivery process skip or adapt to the rest."""
+    """What a system can do; the conformance suite and the delivery process skip or adapt to the rest.
+
+    Where a limit is None there is none. What does not fit the limits is never sent; only a memo is cut.
+    """
 
     push: bool = False  # changes come to us by `receive`
     poll: bool = False  # changes are fetched by `poll`
@@ -26,6 +32,13 @@ class Features:
     settle_s: int = 60  # longest time the system may still be working on a call whose answer was lost
     reference_max: int = 32  # characters it stores of our reference
     calls_per_minute: int | None = None
+    target: Target = "voucher"  # what it is handed
+    red_letter: RedLetter = "negative"  # amounts below zero on the same sides, or above zero on the other sides
+    memo_max: int | None = None  # characters of a memo
+    account_max: int | None = None  # characters of an account's code
+    dimension_max: int | None = None  # characters of a dimension's code
+    lines_max: int | None = None  # lines of one document
+    decimals: int | None = None  # decimals it stores of an amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +93,15 @@ class Status:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One thing to write into a system. `reference` is ours, deterministic and the same on every attempt.
+    """One thing to write into a system. `reference` is ours, deterministic and the same on every attempt. An ERP gets the
+    document that its features ask for: `target`, and on a reversal `red_letter`.
 
     `resumed` is True from the second attempt on: something of it may be there already.
     A reversal names what it takes back in `reverses`.
     """
 
     reference: str
-    payload: Voucher | Status
+    payload: ErpDocument | Status
     attempt: int = 1
     reverses: Receipt | None = None
 
@@ -108,7 +122,7 @@ class Receipt:
     number: str | None
     state: Literal["posted", "draft", "cancelled"]
     posted_on: date | None = None
-    total: str | None = None  # debit total the system echoes, as text in the voucher's currency
+    total: str | None = None  # what the system echoes of `contracts.bill.total_of`, as text in the document's currency
     currency: str | None = None
     details: Mapping[str, str] = field(default_factory=dict)
 
