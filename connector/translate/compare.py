@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from difflib import SequenceMatcher
@@ -14,8 +14,12 @@ from connector.settings import load_text_yaml
 from connector.translate.book import BOOK_FILE, Book
 from connector.translate.coverage import rules_of, tables_of
 from connector.translate.tables import Row
-from connector.translate.testing import Difference, differences, lines_of
+from connector.translate.testing import Difference, Said, differences, lines_of, outcome, refused_lines, written
+from connector.translate.trace import LineTrace, explain
+from connector.translate.voucher import Refusal, Terms
 from contracts.expense import ExpenseReport
+from contracts.findings import Finding
+from contracts.voucher import Voucher, to_dict, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ def compare(old: Book, new: Book) -> list[Change]:
 def other_lines(reports: Iterable[ExpenseReport], old: Book, new: Book) -> Iterator[OtherLine]:
     """The lines of these reports' vouchers that the new book makes otherwise."""
     for report in reports:
-        told = differences(lines_of(report, old), lines_of(report, new))
+        told = differences(outcome(report, old), outcome(report, new))
         for is_same, block in groupby(told, key=lambda difference: difference.mark == " "):
             if is_same:
                 continue
@@ -62,6 +66,63 @@ def other_lines(reports: Iterable[ExpenseReport], old: Book, new: Book) -> Itera
             before, after = [x for x in lines if x.mark == "-"], [x for x in lines if x.mark == "+"]
             for one, other in zip_longest(before, after, fillvalue=nothing):
                 yield OtherLine(report.number, one.text, one.by, other.text, other.by)
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """A booked voucher made again: with the reasons of its lines, or what refuses it. `same` where its bytes are the same;
+    else the lines that differ, or, where the lines agree, the fields of the wire form."""
+
+    voucher: Voucher | None
+    traces: tuple[LineTrace, ...]
+    findings: tuple[Finding, ...]
+    same: bool
+    lines: tuple[Difference, ...] = ()
+    fields: tuple[tuple[str, str, str], ...] = ()
+
+
+def rebuild(report: ExpenseReport, booked: Voucher, book: Book) -> Rebuilt:
+    """The report's voucher by this book, on the terms the booked one was made on, beside the booked one. The reference is
+    taken over: the ERP's limits made it, not the book."""
+    answer = explain(report, book, terms=terms_of(report, booked))
+    stood = [Said(written(line, booked.currency)) for line in booked.lines]
+    if isinstance(answer, Refusal):
+        return Rebuilt(None, (), answer.findings, False, tuple(differences(stood, refused_lines(answer))))
+    voucher, traces = replace(answer[0], reference=booked.reference), answer[1]
+    if to_json(voucher) == to_json(booked):
+        return Rebuilt(voucher, traces, (), True)
+    lines = differences(stood, lines_of(voucher, traces))
+    if any(line.mark != " " for line in lines):
+        return Rebuilt(voucher, traces, (), False, tuple(lines))
+    return Rebuilt(voucher, traces, (), False, (), tuple(_fields(to_dict(booked), to_dict(voucher))))
+
+
+def _fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
+    """Each place of the wire form that differs, old and new."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name in dict.fromkeys([*before, *after]):
+            yield from _fields(before.get(name), after.get(name), f"{path}.{name}" if path else name)
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, pair in enumerate(zip(before, after, strict=True)):
+            yield from _fields(*pair, f"{path}[{index}]")
+    elif before != after:
+        yield path, str(before), str(after)
+
+
+def terms_of(report: ExpenseReport, voucher: Voucher) -> Terms:
+    """What the ledger had settled when this voucher of the report was made, as the voucher itself tells it."""
+    released = {
+        (line.currency, line.amount_in_currency): line.rate
+        for line in voucher.lines
+        if line.role == "advance" and line.rate is not None
+    }
+    rates: dict[str, tuple[str, Decimal]] = {}
+    for claim in report.advances:
+        rate = released.get((claim.currency, claim.amount))
+        if claim.currency is not None and rate is not None:
+            rates[claim.number] = (claim.currency, rate)
+    origin = next((line.origin_period for line in voucher.lines if line.origin_period is not None), None)
+    return Terms(voucher.date, origin, any(line.role == "accrual" for line in voucher.lines), rates)
 
 
 def _of_rows(table: str, old: Sequence[Row], new: Sequence[Row]) -> Iterator[Change]:

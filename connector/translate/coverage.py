@@ -78,13 +78,20 @@ def used_by(report: ExpenseReport, book: Book, traces: Sequence[LineTrace]) -> f
     return frozenset(places)
 
 
-def unanswered(book: Book, wanted: Iterable[tuple[str, str, str]], on: date) -> list[tuple[str, str, str]]:
-    """Of these companies, categories and departments, the ones that no row of the accounts table answers on this day."""
+def unanswered(
+    book: Book, categories: Iterable[tuple[str, str]], departments: Iterable[tuple[str, str]], on: date
+) -> list[tuple[str, str, str]]:
+    """Company, category and department that no row of the accounts table answers on this day; `*` stands for every one of
+    the company's departments."""
+    by_company: dict[str, set[str]] = {}
+    for company, department in departments:
+        by_company.setdefault(company, set()).add(department)
     found: list[tuple[str, str, str]] = []
-    for company, category, department in sorted(set(wanted)):
+    for company, category in sorted(set(categories)):
         view = book.view(company, on)
-        if view is None or view.account(category, department, on) is None:
-            found.append((company, category, department))
+        all_ = sorted(by_company.get(company, ()))
+        open_ = [name for name in all_ if view is None or view.account(category, name, on) is None]
+        found += [(company, category, name) for name in ([ANY] if open_ == all_ else open_)]
     return found
 
 
@@ -142,7 +149,7 @@ def _of_table(table: str, rows: Sequence[Row]) -> Iterator[Finding]:
             if above and _gap(row.valid_from, row.valid_to, above) is None:
                 first = max(above, key=lambda other: other.rank())
                 yield _advice(
-                    row.at, f"a day on which {table} {named} is asked", f"hidden by {first.at}", "remove it, or lower the other's priority"
+                    row.at, f"a day that is left to {table} {named}", f"hidden by {first.at}", "remove it, or lower the other's priority"
                 )  # fmt: skip
         group.sort(key=lambda row: row.valid_from)
         for earlier, later in pairwise(group):

@@ -13,7 +13,7 @@ from connector.translate.book import Book
 from connector.translate.cases import Case
 from connector.translate.coverage import used_by
 from connector.translate.trace import LineTrace, explain
-from connector.translate.voucher import NO_TERMS, Refusal, Terms
+from connector.translate.voucher import Refusal
 from contracts.amount import Amount
 from contracts.expense import ExpenseReport
 from contracts.voucher import Voucher, VoucherLine
@@ -56,20 +56,19 @@ class Result:
 
 def run(case: Case, book: Book) -> Result:
     """The case by this book."""
-    if isinstance(case.report, Refusal):
-        return Result(case, tuple(_refused(case.report)), frozenset())
-    answer = explain(case.report, book, terms=case.terms)
+    answer = case.report if isinstance(case.report, Refusal) else explain(case.report, book, terms=case.terms)
     if isinstance(answer, Refusal):
-        return Result(case, tuple(_refused(answer)), frozenset())
+        return Result(case, tuple(refused_lines(answer)), frozenset())
+    assert isinstance(case.report, ExpenseReport)
     voucher, traces = answer
-    said = [*_headers(case, voucher), *_lines(voucher, traces)]
+    said = [*_headers(case, voucher), *lines_of(voucher, traces)]
     return Result(case, tuple(said), used_by(case.report, book, traces))
 
 
-def lines_of(report: ExpenseReport | Refusal, book: Book, terms: Terms = NO_TERMS) -> list[Said]:
-    """The voucher, or the refusal, in the notation of the right side."""
-    answer = report if isinstance(report, Refusal) else explain(report, book, terms=terms)
-    return _refused(answer) if isinstance(answer, Refusal) else _lines(*answer)
+def outcome(report: ExpenseReport, book: Book) -> list[Said]:
+    """What becomes of a report, in the notation of the right side."""
+    answer = explain(report, book)
+    return refused_lines(answer) if isinstance(answer, Refusal) else lines_of(*answer)
 
 
 def differences(before: Sequence[Said], after: Sequence[Said]) -> list[Difference]:
@@ -93,7 +92,8 @@ def _headers(case: Case, voucher: Voucher) -> list[Said]:
     return [Said(f"{word} {known[word]}") for word in words if word in known]
 
 
-def _refused(refusal: Refusal) -> list[Said]:
+def refused_lines(refusal: Refusal) -> list[Said]:
+    """A refusal: what is wrong, and what it waits for."""
     said = [
         Said(f"refused {finding.code} {finding.path}".strip(), f"expected {finding.expected}, got {finding.got}")
         for finding in refusal.findings
@@ -101,11 +101,15 @@ def _refused(refusal: Refusal) -> list[Said]:
     return said + [Said(f"waits {key}") for key in refusal.waits_for]
 
 
-def _lines(voucher: Voucher, traces: Sequence[LineTrace]) -> list[Said]:
-    return [Said(_line(line, voucher.currency), _by(trace)) for line, trace in zip(voucher.lines, traces, strict=True)]
+def lines_of(voucher: Voucher, traces: Sequence[LineTrace]) -> list[Said]:
+    """The lines of a voucher, each with what made it."""
+    return [
+        Said(written(line, voucher.currency), _by(trace)) for line, trace in zip(voucher.lines, traces, strict=True)
+    ]
 
 
-def _line(line: VoucherLine, currency: str) -> str:
+def written(line: VoucherLine, currency: str) -> str:
+    """A voucher line in the notation."""
     side = "Dr" if line.side == "debit" else "Cr"
     words = [side, line.account, *line.dimensions.values(), Amount(line.amount, currency).text()]
     if line.amount_in_currency is not None and line.currency is not None and line.rate is not None:

@@ -69,7 +69,18 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
-    from workers.cli import audit, deadletters, demo, look, process, publish, replay, trace  # noqa: F401 - they register
+    from workers.cli import (  # noqa: F401 - they register
+        audit,
+        deadletters,
+        demo,
+        explain,
+        look,
+        mapping,
+        process,
+        publish,
+        replay,
+        trace,
+    )
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,0 +1,69 @@
+"""What the ledger has seen that a mapping book must answer for, and what was booked for one document. Only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.engine import Connection
+
+from connector.ledger.tables import documents, inbox, master_records, postings
+from contracts import parse_event
+from contracts.expense import ExpenseReport
+from contracts.voucher import Voucher, parse_voucher
+
+REPORTS_MAX = 10_000  # Recent ones; a category nobody used in that many needs no row.
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A voucher that was made for a version of a document: the report it says, the mapping book that made it, its state."""
+
+    purpose: str
+    version: int
+    state: str
+    book: str | None
+    erp_number: str | None
+    voucher: Voucher
+    report: ExpenseReport | None
+
+
+def recent_reports(tx: Connection) -> Iterator[ExpenseReport]:
+    """The reports that came in last, the latest first."""
+    c = inbox.c
+    recent = select(c.body).where(c.type.startswith("expense.report.")).order_by(c.id.desc()).limit(REPORTS_MAX)
+    for body in tx.scalars(recent):
+        data = parse_event(bytes(body)).data
+        if isinstance(data, ExpenseReport):
+            yield data
+
+
+def departments(tx: Connection) -> list[tuple[str, str]]:
+    """Every department of the master data, with its company."""
+    c = master_records.c
+    rows = tx.execute(select(c.company, c.key).where(c.kind == "master.department").order_by(c.company, c.key))
+    return [(company, key) for company, key in rows]
+
+
+def booked(tx: Connection, company: str, number: str) -> list[Booked]:
+    """Every voucher of a report, as it was made, in the order in which they were planned."""
+    p, d, i = postings.c, documents.c, inbox.c
+    rows = tx.execute(
+        select(p.purpose, p.version, p.state, p.book, p.erp_number, p.voucher, p.document_id)
+        .join(documents, d.id == p.document_id)
+        .where(d.kind == "expense.report", d.company == company, d.number == number)
+        .order_by(p.id)
+    ).all()
+    found: list[Booked] = []
+    for purpose, version, state, book, erp_number, voucher, document_id in rows:
+        body = tx.scalar(
+            select(i.body)
+            .where(i.document_id == document_id, i.version == version, i.outcome == "applied")
+            .order_by(i.id.desc())
+            .limit(1)
+        )
+        data = None if body is None else parse_event(bytes(body)).data
+        report = data if isinstance(data, ExpenseReport) else None
+        found.append(Booked(purpose, version, state, book, erp_number, parse_voucher(bytes(voucher)), report))
+    return found
