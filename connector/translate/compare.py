@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
 from decimal import Decimal
 from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
@@ -152,15 +151,14 @@ def _by_key(rows: Sequence[Row]) -> dict[tuple[str, ...], list[Row]]:
 
 
 def _texts(row: Row) -> dict[str, str]:
-    """The columns of a row beside its key, as they are written; what is left out is empty."""
-    names = [name for name in type(row).model_fields if name != "at" and name not in row.keys]
-    return {name: _text(getattr(row, name)) for name in names}
+    """The columns of a row beside its key, as they are written; what is as it is where left out is empty."""
+    columns = {name: info for name, info in type(row).model_fields.items() if name != "at" and name not in row.keys}
+    values = {name: getattr(row, name) for name in columns}
+    return {name: "" if value == columns[name].default else _text(value) for name, value in values.items()}
 
 
 def _text(value: Any) -> str:
     match value:
-        case None | date.min | date.max:
-            return ""
         case bool():
             return "yes" if value else "no"
         case Decimal():
