@@ -16,12 +16,13 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt
+from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt, Status
 from connector.errors import Ambiguous, ConnectorError, Misconfigured, Unavailable
 from connector.outcomes import outcome_of
 from connector.settings import System
+from connector.translate.target import TARGETS, with_options
+from contracts.bill import ErpDocument, entries, to_json
 from contracts.findings import Finding, Refused
-from contracts.voucher import Voucher, to_json
 
 COLUMNS = (
     "period", "number", "date", "reference", "document", "version", "purpose", "side", "account", "amount", "currency",
@@ -31,7 +32,7 @@ COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """What stands on one account in one currency. Exact; red-letter lines count negative on their own side."""
+    """What stands on one account in one currency. Exact; negative amounts count negative on their own side."""
 
     debit: Decimal = Decimal(0)
     credit: Decimal = Decimal(0)
@@ -54,11 +55,12 @@ class FileLedger:
 
     Safe for several threads and processes on one machine (a file lock). A voucher is whole or absent, also after a
     crash, and is on disk when `deliver` returns. Settings: options `path` (required), `closed_until` (a date: nothing
-    is posted on or before it), `accounts` (a file with one account code a line: others are refused).
+    is posted on or before it), `accounts` (a file with one account code a line: others are refused), `target`,
+    `red_letter` and the limits of connector.translate.target.
     """
 
     name = "file"
-    features = Features(
+    features: Features = Features(
         deliver=True, batch=200, unique_reference=True, reversal="red_letter", settle_s=2, reference_max=64
     )
 
@@ -67,6 +69,7 @@ class FileLedger:
         if "path" not in options:
             raise Misconfigured("the file adapter needs options.path, the folder of its journal")
         self.company = system.company
+        self.features = with_options(type(self).features, options)
         self.folder = Path(options["path"])
         self.journal, self.table = self.folder / "journal.jsonl", self.folder / "vouchers.csv"
         self._closed_until = _day(options.get("closed_until"))
@@ -105,7 +108,7 @@ class FileLedger:
             return [outcome] * len(batch)
 
     def find(self, reference: str) -> Receipt | None:
-        """The voucher with our reference; `cancelled` once a red-letter voucher takes it back."""
+        """The document with our reference; `cancelled` once a reversal takes it back, whose number its details tell."""
         try:
             with self._locked() as books:
                 return self._receipt(books, reference)
@@ -113,7 +116,7 @@ class FileLedger:
             raise Unavailable(f"the journal cannot be read: {error.strerror}") from error
 
     def reverse(self, delivery: Delivery) -> Receipt | Outcome:
-        """Posts the red-letter voucher."""
+        """Posts the reversal; from then on each names the other."""
         if delivery.reverses is None:
             return Outcome("permanent", "ERP-422", "the delivery does not say what it reverses")
         return self.deliver([delivery])[0]
@@ -135,46 +138,51 @@ class FileLedger:
             return dict(sorted(books.balances.items()))
 
     def vouchers(self) -> list[dict[str, Any]]:
-        """Every record of the journal, in order: period, number, reference, reverses, and the voucher as it was sent."""
-        with self._locked():
-            return (
-                [json.loads(line) for line in self.journal.read_bytes().splitlines()] if self.journal.exists() else []
-            )
+        """Every record of the journal, in order: period, number, reference, the references of what it reverses and of
+        what it is reversed by, and under the name of its target the document as it was sent."""
+        with self._locked() as books:
+            lines = self.journal.read_bytes().splitlines() if self.journal.exists() else []
+            records = [json.loads(line) for line in lines]
+            return [{**record, "reversed_by": books.reversed_by.get(record["reference"])} for record in records]
 
     def _decide(
         self, books: _Books, delivery: Delivery, known: frozenset[str] | None
     ) -> tuple[Receipt | Outcome, bytes | None]:
-        voucher, reference = delivery.payload, delivery.reference
-        if not isinstance(voucher, Voucher):
-            return Outcome("permanent", "ERP-401", "the ledger takes vouchers, not statuses"), None
-        digest = hashlib.sha256(to_json(voucher)).hexdigest()
+        document, reference, target = delivery.payload, delivery.reference, self.features.target
+        if isinstance(document, Status) or not isinstance(document, TARGETS[target]):
+            message = f"the ledger takes documents of the kind {target}, not a {type(document).__name__}"
+            return Outcome("permanent", "ERP-401", message), None
+        body = to_json(document)
+        digest = hashlib.sha256(body).hexdigest()
         there = self._receipt(books, reference)
         if there is not None:
             if books.digests[reference] == digest:
                 return there, None
             message = f"{reference} is in the journal already with other content"
             return Outcome("conflict", "ERP-409", message, external_id=there.external_id), None
-        refusal = self._refusal(books, delivery, voucher, known)
+        refusal = self._refusal(books, delivery, document, known)
         if refusal is not None:
             return refusal, None
-        period = f"{voucher.date:%Y-%m}"
+        period = f"{document.date:%Y-%m}"
         number = f"记-{books.numbers.get(period, 0) + 1:04d}"
         record = {
             "period": period, "number": number, "reference": reference, "sha256": digest,
             "reverses": delivery.reverses.reference if delivery.reverses else None,
-            "voucher": json.loads(to_json(voucher)),
+            target: json.loads(body),
         }  # fmt: skip
         line = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
         return self._as_receipt(record), line
 
     def _refusal(
-        self, books: _Books, delivery: Delivery, voucher: Voucher, known: frozenset[str] | None
+        self, books: _Books, delivery: Delivery, document: ErpDocument, known: frozenset[str] | None
     ) -> Outcome | None:
-        if self._closed_until is not None and voucher.date <= self._closed_until:
-            message = f"the period of {voucher.date} is closed; reopen it or move the posting date"
-            return Outcome("permanent", "ERP-402", message, field=f"period:{voucher.date}")
+        if self._closed_until is not None and document.date <= self._closed_until:
+            message = f"the period of {document.date} is closed; reopen it or move the posting date"
+            return Outcome("permanent", "ERP-402", message, field=f"period:{document.date}")
+        if self.features.red_letter == "swapped" and any(line.amount < 0 for _, line in entries(document)):
+            return Outcome("permanent", "ERP-401", "the ledger takes no amounts below zero")
         unknown = next(
-            (line.account for line in voucher.lines if known is not None and line.account not in known), None
+            (line.account for _, line in entries(document) if known is not None and line.account not in known), None
         )
         if unknown is not None:
             message = f"the ledger has no account {unknown}; add it or correct the mapping"
@@ -192,18 +200,21 @@ class FileLedger:
 
     def _receipt(self, books: _Books, reference: str) -> Receipt | None:
         receipt = books.receipts.get(reference)
-        return replace(receipt, state="cancelled") if receipt and reference in books.reversed_by else receipt
+        if receipt is None or reference not in books.reversed_by:
+            return receipt
+        by = books.receipts[books.reversed_by[reference]]
+        return replace(receipt, state="cancelled", details={"reversed_by": by.number or by.reference})
 
     def _as_receipt(self, record: Mapping[str, Any]) -> Receipt:
-        voucher = record["voucher"]
+        document = _document(record)
         return Receipt(
             reference=record["reference"],
             external_id=f"{record['period']}/{record['number']}",
             number=record["number"],
             state="posted",
-            posted_on=date.fromisoformat(voucher["date"]),
-            total=voucher["total_debit"],
-            currency=voucher["currency"],
+            posted_on=date.fromisoformat(document["date"]),
+            total=document["total_debit"] if "total_debit" in document else document["total"],
+            currency=document["currency"],
         )
 
     def _apply(self, books: _Books, record: Mapping[str, Any]) -> None:
@@ -212,8 +223,9 @@ class FileLedger:
         books.numbers[record["period"]] = books.numbers.get(record["period"], 0) + 1
         if record["reverses"]:
             books.reversed_by[record["reverses"]] = record["reference"]
-        for line in record["voucher"]["lines"]:
-            key, amount = (line["account"], record["voucher"]["currency"]), Decimal(line["amount"])
+        document = _document(record)
+        for line in _lines(document):
+            key, amount = (line["account"], document["currency"]), Decimal(line["amount"])
             stands = books.balances.get(key, Balance())
             debit = line["side"] == "debit"
             books.balances[key] = Balance(stands.debit + amount * debit, stands.credit + amount * (not debit))
@@ -302,14 +314,28 @@ class FileLedger:
         return frozenset(line.strip() for line in self._accounts_file.read_text("utf-8").splitlines() if line.strip())
 
 
+def _document(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document in its wire form; a journal may hold several kinds."""
+    found: Mapping[str, Any] = record[next((target for target in TARGETS if target in record), "voucher")]
+    return found
+
+
+def _lines(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every voucher line of the document."""
+    for item in document.get("items", ()):
+        yield from item["entries"]
+    for name in ("lines", "advances", "parties", "to_employee", "to_card", "to_supplier"):
+        yield from document.get(name, ())
+
+
 def _rows(record: Mapping[str, Any]) -> Iterator[list[str]]:
-    voucher = record["voucher"]
-    for line in voucher["lines"]:
+    document = _document(record)
+    for line in _lines(document):
         dimensions = " ".join(f"{name}={code}" for name, code in line.get("dimensions", {}).items())
         yield [
-            record["period"], record["number"], voucher["date"], record["reference"], _text(voucher["document"]["number"]),
-            str(voucher["document"]["version"]), voucher["purpose"], line["side"], line["account"], line["amount"],
-            voucher["currency"], _text(dimensions), line.get("role") or "", _text(line.get("memo") or ""),
+            record["period"], record["number"], document["date"], record["reference"], _text(document["document"]["number"]),
+            str(document["document"]["version"]), document["purpose"], line["side"], line["account"], line["amount"],
+            document["currency"], _text(dimensions), line.get("role") or "", _text(line.get("memo") or ""),
         ]  # fmt: skip
 
 

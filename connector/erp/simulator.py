@@ -10,13 +10,14 @@ from datetime import date
 from typing import Any
 from urllib.parse import quote
 
-from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt
+from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt, Status
 from connector.errors import Ambiguous, ConnectorError, CredentialsRefused, Misconfigured, Unavailable
 from connector.http import HttpClient, Reply
 from connector.outcomes import outcome_of
 from connector.settings import System
+from connector.translate.target import TARGETS, with_options
+from contracts.bill import ErpDocument, entries, to_dict
 from contracts.findings import Finding, Refused
-from contracts.voucher import Voucher, to_dict
 
 # Error code of the simulator -> what it means and our code. A code that is not here is permanent, ERP-401.
 ERRORS: dict[str, tuple[Any, str]] = {
@@ -44,12 +45,12 @@ STATUSES: dict[int, tuple[Any, str]] = {
 class _Work:
     place: int
     reference: str
-    voucher: Voucher
+    document: ErpDocument
 
 
 class SimulatorErp:
-    """Vouchers over HTTP. Settings: `url`, `user`, `password`; options `unique_reference` (yes|no), `batch`, `settle_s`,
-    `timeout_s`."""
+    """Vouchers, bills or expense documents over HTTP. Settings: `url`, `user`, `password`; options `unique_reference`
+    (yes|no), `batch`, `settle_s`, `timeout_s`, `target`, `red_letter` and the limits of connector.translate.target."""
 
     name = "simulator"
 
@@ -58,13 +59,14 @@ class SimulatorErp:
             raise Misconfigured("the simulator adapter needs a url")
         options = system.options
         self.company = system.company
-        self.features = Features(
+        features = Features(
             deliver=True,
             batch=int(options.get("batch", "100")),
             unique_reference=options.get("unique_reference", "no") == "yes",
             settle_s=int(options.get("settle_s", "5")),
             reference_max=64,
         )
+        self.features = with_options(features, options)
         self._user = system.user or "connector"
         self._password = system.password.get_secret_value() if system.password else ""
         self._http = HttpClient(system.url, total_s=int(options.get("timeout_s", "10")), secrets=[self._password])
@@ -85,8 +87,10 @@ class SimulatorErp:
         work: list[_Work] = []
         seen: dict[str, _Work] = {}
         for place, delivery in enumerate(batch):
-            if not isinstance(delivery.payload, Voucher):
-                answers[place] = Outcome("permanent", "ERP-401", "this ERP takes vouchers, not statuses")
+            if isinstance(delivery.payload, Status) or not isinstance(delivery.payload, TARGETS[self.features.target]):
+                answers[place] = Outcome(
+                    "permanent", "ERP-401", f"this ERP takes a {self.features.target}, nothing else"
+                )
                 continue
             item = _Work(place, delivery.reference, delivery.payload)
             if delivery.resumed and not self.features.unique_reference:
@@ -103,26 +107,21 @@ class SimulatorErp:
             if place not in answers:
                 first = seen[delivery.reference]
                 answers[place] = (
-                    answers[first.place] if first.voucher == delivery.payload else _differs(delivery.reference, None)
+                    answers[first.place] if first.document == delivery.payload else _differs(delivery.reference, None)
                 )
         return [answers[place] for place in range(len(batch))]
 
     def find(self, reference: str) -> Receipt | None:
-        """The voucher with our reference; a live one before a cancelled one."""
+        """The document with our reference; a live one before a cancelled one."""
         rows = self._rows(reference)
         return _receipt(rows[0]) if rows else None
 
     def reverse(self, delivery: Delivery) -> Receipt | Outcome:
-        """Posts the red-letter voucher, which cancels the one it names."""
+        """Posts the reversal, which cancels what it names. Where that is reversed already the answer is `duplicate`: by
+        whom is for the caller to ask."""
         if delivery.reverses is None:
             return Outcome("permanent", "ERP-422", "the delivery does not say what it reverses")
-        answer = self.deliver([delivery])[0]
-        if isinstance(answer, Outcome) and answer.kind == "duplicate":
-            try:
-                return self.find(delivery.reference) or answer
-            except ConnectorError as error:
-                return self.classify(error)
-        return answer
+        return self.deliver([delivery])[0]
 
     def classify(self, error: BaseException) -> Outcome:
         """Our own errors by their class."""
@@ -142,12 +141,13 @@ class SimulatorErp:
         return self._adopted(item, rows[0]) if rows else None
 
     def _adopted(self, item: _Work, row: Mapping[str, Any]) -> Receipt | Outcome:
-        same = [[line.account, line.side, str(line.amount)] for line in item.voucher.lines] == row["lines"]
+        same = [[line.account, line.side, str(line.amount)] for _, line in entries(item.document)] == row["lines"]
         return _receipt(row) if same else _differs(item.reference, row["id"])
 
     def _post(self, work: Sequence[_Work]) -> dict[int, Receipt | Outcome]:
         try:
-            body = self._call("POST", "/vouchers", {"vouchers": [to_dict(item.voucher) for item in work]}, safe=False)
+            documents = [to_dict(item.document) for item in work]
+            body = self._call("POST", f"/{self.features.target}s", {"documents": documents}, safe=False)
             results = body["results"]
         except ConnectorError as error:
             return dict.fromkeys((item.place for item in work), self.classify(error))
@@ -176,8 +176,9 @@ class SimulatorErp:
         return _receipt(result)
 
     def _rows(self, reference: str) -> list[dict[str, Any]]:
-        body = self._call("GET", f"/vouchers?reference={quote(reference, safe='')}", None, safe=True)
-        rows = [row for row in body.get("vouchers", ()) if row["reference"] == reference]
+        path = f"/{self.features.target}s?reference={quote(reference, safe='')}"
+        body = self._call("GET", path, None, safe=True)
+        rows = [row for row in body.get("documents", ()) if row["reference"] == reference]
         return sorted(rows, key=lambda row: (row["state"] != "posted", int(row["id"])))
 
     def _call(self, method: str, path: str, body: Any, *, safe: bool) -> dict[str, Any]:
@@ -242,4 +243,5 @@ def _receipt(row: Mapping[str, Any]) -> Receipt:
     return Receipt(
         reference=row["reference"], external_id=row["id"], number=row["number"], state=row["state"],
         posted_on=date.fromisoformat(row["date"]), total=row["total"], currency=row["currency"],
+        details={"reversed_by": row["reversed_by"]} if row.get("reversed_by") else {},
     )  # fmt: skip

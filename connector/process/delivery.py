@@ -2,6 +2,7 @@
 
     claim (count the attempt, commit) -> call the ERP -> settle (state, answer event, what waits behind; commit)
 
+The ERP is handed the document its features ask for; where that has no room for it, nothing is sent and a person is told.
 A call whose answer was lost leaves the posting UNKNOWN. From there it is only asked about, never sent again, until the
 ERP has shown that nothing stands under our reference.
 """
@@ -30,8 +31,13 @@ from connector.ledger.postings import Claim
 from connector.process.answers import posted_event, rejected_event, reversed_event
 from connector.recovery import Adopt, InDoubt, Park, RetryLater, decide
 from connector.settings import Delivery, Retry
+from connector.translate.target import misfits, naming, render
 from contracts import to_json
+from contracts.amount import decimal_text, quantum
+from contracts.bill import to_json as document_to_json
+from contracts.bill import total_of
 from contracts.envelope import AnyEvent
+from contracts.findings import Finding
 from contracts.voucher import Voucher, parse_voucher
 
 log = structlog.get_logger(__name__)
@@ -72,17 +78,20 @@ class Deliverer:
         with self.ledger.begin() as tx:
             postings.expire(tx, self.erp.company, self.settle_s)
             claims = postings.claim_due(tx, self.erp.company, limit, self.settings.lease_s, self.worker)
-            sendings = {claim.id: self._sending(tx, claim) for claim in claims}
+            sendings: dict[int, Sending] = {}
+            unfit: dict[int, Sequence[Finding]] = {}
             for claim in claims:
-                operation = "reverse" if claim.purpose == "reverse" else "deliver"
-                postings.begin_attempt(tx, claim, operation, self.worker, hashlib.sha256(claim.voucher).hexdigest())
-        answers = self._call(claims, sendings)
+                self._prepare(tx, claim, sendings, unfit)
+        answers = self._call([claim for claim in claims if claim.id in sendings], sendings)
         result = DeliveryResult(claimed=len(claims))
         if claims:
             with self.ledger.begin() as tx:
                 documents.lock(tx, [claim.document_id for claim in claims])
                 for claim in claims:
-                    self._settle(tx, claim, answers[claim.id], result)
+                    if claim.id in unfit:
+                        self._settle_unfit(tx, claim, unfit[claim.id], result)
+                    else:
+                        self._settle(tx, claim, answers[claim.id], result)
                 result.more = postings.due_at_once(tx, self.erp.company)
         return result
 
@@ -110,23 +119,32 @@ class Deliverer:
 
     # The call
 
-    def _sending(self, tx: Connection, claim: Claim) -> Sending:
-        reverses = None
+    def _prepare(
+        self, tx: Connection, claim: Claim, sendings: dict[int, Sending], unfit: dict[int, Sequence[Finding]]
+    ) -> None:
+        """Renders what is to be sent and writes the attempt down; or says why nothing may be sent."""
+        voucher, reverses = parse_voucher(claim.voucher), None
         if claim.reverses is not None:
             original = postings.read(tx, claim.reverses)
-            reverses = Receipt(
-                reference=original["reference"],
-                external_id=original["external_id"] or "",
-                number=original["erp_number"],
-                state="posted",
-            )
-        return Sending(claim.reference, parse_voucher(claim.voucher), claim.attempts, reverses)
+            number, external_id = original["erp_number"], original["external_id"] or ""
+            reverses = Receipt(original["reference"], external_id, number, "posted")
+            if number or external_id:
+                voucher = naming(voucher, number or external_id)
+        document = render(voucher, self.erp.features)
+        found = misfits(document, self.erp.features)
+        if found:
+            unfit[claim.id] = found
+            return
+        operation = "reverse" if claim.purpose == "reverse" else "deliver"
+        sha256 = hashlib.sha256(document_to_json(document)).hexdigest()
+        postings.begin_attempt(tx, claim, operation, self.worker, sha256)
+        sendings[claim.id] = Sending(claim.reference, document, claim.attempts, reverses)
 
     def _call(self, claims: Sequence[Claim], sendings: Mapping[int, Sending]) -> dict[int, Receipt | Outcome]:
         answers: dict[int, Receipt | Outcome] = {}
         started = time.monotonic()
         size = max(1, self.erp.features.batch)
-        posts = [claim for claim in claims if claim.purpose == "post"]
+        posts = [claim for claim in claims if claim.purpose != "reverse"]
         for start in range(0, len(posts), size):
             part = posts[start : start + size]
             given = self.erp.deliver([sendings[claim.id] for claim in part])
@@ -153,6 +171,10 @@ class Deliverer:
             case RetryLater(delay_s):
                 moved = postings.move(tx, claim, "PENDING", wait_s=delay_s, code=answer.code, message=answer.message)
                 result.waiting += moved
+            case InDoubt() | Adopt() if answer.kind == "duplicate" and claim.asks >= self.settings.in_doubt_asks:
+                # It stands there, and under our reference nothing does: somebody else did it.
+                moved = self._reject(tx, claim, answer.code, f"asked {claim.asks} times; {answer.message}")
+                result.rejected += moved
             case InDoubt() | Adopt():
                 # Both are answered by asking: what stands under our reference decides.
                 wait_s = 0 if answer.kind == "duplicate" else self.settle_s
@@ -161,6 +183,11 @@ class Deliverer:
             case Park(code, reason):
                 moved = self._reject(tx, claim, code, reason)
                 result.rejected += moved
+        self._note_lost(claim, moved, result)
+
+    def _settle_unfit(self, tx: Connection, claim: Claim, findings: Sequence[Finding], result: DeliveryResult) -> None:
+        moved = self._reject(tx, claim, findings[0].code, deadletters.sentence(findings), findings)
+        result.rejected += moved
         self._note_lost(claim, moved, result)
 
     def _settle_receipt(self, tx: Connection, claim: Claim, receipt: Receipt, result: DeliveryResult) -> None:
@@ -221,9 +248,10 @@ class Deliverer:
             return f"the ERP answered about {receipt.reference!r}, asked about {claim.reference!r}"
         if receipt.total is None or claim.purpose == "reverse":
             return None
-        sent = parse_voucher(claim.voucher)
-        if receipt.total != f"{sent.total_debit:f}" or receipt.currency not in (None, sent.currency):
-            return f"the ERP holds {receipt.total} {receipt.currency}, we sent {sent.total_debit:f} {sent.currency}"
+        sent = render(parse_voucher(claim.voucher), self.erp.features)
+        total = decimal_text(total_of(sent), quantum(sent.currency))
+        if receipt.total != total or receipt.currency not in (None, sent.currency):
+            return f"the ERP holds {receipt.total} {receipt.currency}, we sent {total} {sent.currency}"
         return None
 
     def _posted(self, tx: Connection, claim: Claim, receipt: Receipt) -> bool:
@@ -255,10 +283,10 @@ class Deliverer:
         documents.release(tx, [claim.document_id])
         return True
 
-    def _reject(self, tx: Connection, claim: Claim, code: str, reason: str) -> bool:
+    def _reject(self, tx: Connection, claim: Claim, code: str, reason: str, findings: Sequence[Finding] = ()) -> bool:
         if not postings.move(tx, claim, "REJECTED", code=code, message=reason):
             return False
-        self._park(tx, claim, code, reason)
+        self._park(tx, claim, code, reason, findings)
         self._answer(tx, rejected_event(self.erp, claim, parse_voucher(claim.voucher), code, reason))
         return True
 
@@ -270,7 +298,7 @@ class Deliverer:
         self._park(tx, claim, code, reason)
         return True
 
-    def _park(self, tx: Connection, claim: Claim, code: str, reason: str) -> None:
+    def _park(self, tx: Connection, claim: Claim, code: str, reason: str, findings: Sequence[Finding] = ()) -> None:
         voucher: Voucher = parse_voucher(claim.voucher)
         document = documents.origin(tx, claim.document_id)
         key: DocumentKey = document.key
@@ -281,6 +309,7 @@ class Deliverer:
                 message=reason,
                 door=f"erp {self.erp.name}",
                 body=claim.voucher,
+                findings=findings,
                 source=document.source,
                 event_id=document.event_id,
                 type=document.type,

@@ -9,10 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
-from connector.adapter import Adapter, Delivery, Outcome, Receipt
+from connector.adapter import Adapter, Delivery, Features, Outcome, Receipt
 from connector.testing.http_faults import HttpFault, HttpFaults, Match
 from connector.testing.suite import Rig, Suite, drained, needs, over_http, posted, together
+from connector.translate.target import render
+from contracts.bill import total_of
 from contracts.voucher import DocumentRef, Unbalanced, Voucher, VoucherLine
+
+TAKES_VOUCHERS = Features(deliver=True)
 
 
 def every_call(path: str, body: bytes) -> bool:
@@ -69,6 +73,19 @@ class ErpRig(Rig):
             ],
         )
 
+    def offset_voucher(self) -> Voucher:
+        """A voucher of costs and tax, most of it paid by an advance."""
+        whole, employee = self.voucher("113.00"), {"employee": self.employee}
+        return replace(
+            whole,
+            lines=(
+                whole.lines[0]._replace(amount=Decimal("106.60")),
+                VoucherLine("debit", self.expense_account, Decimal("6.40"), "input_tax", employee, source_line=1),
+                VoucherLine("credit", self.payable_account, Decimal("100.00"), "advance", employee),
+                whole.lines[1]._replace(amount=Decimal("13.00")),
+            ),
+        )
+
 
 class ErpConformance(Suite):
     """Subclass it as `class TestMine(ErpConformance): features = Mine.features` and give a pytest fixture `rig`."""
@@ -86,6 +103,16 @@ class ErpConformance(Suite):
         assert found.posted_on == voucher.date
         assert rig.live(voucher.reference) == 1
 
+    def test_costs_tax_and_an_advance_are_posted_with_the_total_of_what_this_erp_is_handed(self, rig: ErpRig) -> None:
+        adapter, voucher = rig.open(), rig.offset_voucher()
+
+        posted(deliver(adapter, voucher))
+
+        found = adapter.find(voucher.reference)
+        assert found is not None
+        assert Decimal(found.total or "0") == total_of(render(voucher, adapter.features))
+        assert rig.live(voucher.reference) == 1
+
     def test_a_voucher_delivered_again_leaves_one_and_answers_the_same(self, rig: ErpRig) -> None:
         adapter, voucher = rig.open(), rig.voucher()
         first = posted(deliver(adapter, voucher))
@@ -96,10 +123,10 @@ class ErpConformance(Suite):
         assert rig.live(voucher.reference) == 1
 
     def test_one_reference_twice_in_a_batch_leaves_one(self, rig: ErpRig) -> None:
-        voucher = rig.voucher()
-        delivery = Delivery(voucher.reference, voucher)
+        adapter, voucher = rig.open(), rig.voucher()
+        delivery = Delivery(voucher.reference, render(voucher, adapter.features))
 
-        answers = rig.open().deliver([delivery, delivery])
+        answers = adapter.deliver([delivery, delivery])
 
         assert all(isinstance(answer, Receipt) for answer in answers), answers
         assert rig.live(voucher.reference) == 1
@@ -185,7 +212,7 @@ class ErpConformance(Suite):
         adapter = rig.open()
         vouchers = [rig.voucher(f"{n}.00", account=rig.unknown_account if n == 4 else None) for n in range(1, 8)]
 
-        answers = adapter.deliver([Delivery(voucher.reference, voucher) for voucher in vouchers])
+        answers = adapter.deliver([Delivery(v.reference, render(v, adapter.features)) for v in vouchers])
 
         for n, (voucher, answer) in enumerate(zip(vouchers, answers, strict=True), 1):
             assert isinstance(answer, Outcome if n == 4 else Receipt), (n, answer)
@@ -198,7 +225,7 @@ class ErpConformance(Suite):
         adapter, voucher = rig.open(), rig.voucher("88.00")
         receipt = posted(deliver(adapter, voucher))
 
-        undone = posted(adapter.reverse(reversal(voucher, receipt)))
+        undone = posted(take_back(adapter, voucher, receipt))
 
         assert undone.external_id != receipt.external_id
         assert rig.live(voucher.reference) == 0
@@ -214,9 +241,9 @@ class ErpConformance(Suite):
     def test_a_reversal_told_twice_takes_back_once(self, rig: ErpRig) -> None:
         adapter, voucher = rig.open(), rig.voucher()
         receipt = posted(deliver(adapter, voucher))
-        first = posted(adapter.reverse(reversal(voucher, receipt)))
+        first = posted(take_back(adapter, voucher, receipt))
 
-        again = posted(rig.open().reverse(reversal(voucher, receipt, attempt=2)))
+        again = posted(take_back(rig.open(), voucher, receipt, attempt=2))
 
         assert again.external_id == first.external_id
         assert rig.live(voucher.reference) == 0
@@ -226,7 +253,7 @@ class ErpConformance(Suite):
         voucher = rig.voucher()
         nowhere = Receipt(voucher.reference, "987654321", "none", "posted")
 
-        answer = rig.open().reverse(reversal(voucher, nowhere))
+        answer = take_back(rig.open(), voucher, nowhere)
 
         assert isinstance(answer, Outcome)
         assert (answer.kind, answer.code) == ("permanent", "ERP-422")
@@ -342,7 +369,7 @@ class ErpConformance(Suite):
         vouchers = [rig.voucher() for _ in range(3)]
         faults(rig).next("401", rig.creates)
 
-        answers = adapter.deliver([Delivery(voucher.reference, voucher) for voucher in vouchers])
+        answers = adapter.deliver([Delivery(v.reference, render(v, adapter.features)) for v in vouchers])
 
         assert all(isinstance(answer, Receipt) for answer in answers), answers
         assert rig.logins() == before + 1
@@ -392,7 +419,7 @@ class ErpConformance(Suite):
         adapter = rig.open()
         cursor = drained(adapter, None)[1]
         vouchers = [rig.voucher() for _ in range(5)]
-        adapter.deliver([Delivery(voucher.reference, voucher) for voucher in vouchers])
+        adapter.deliver([Delivery(v.reference, render(v, adapter.features)) for v in vouchers])
 
         changes, after = drained(adapter, cursor)
 
@@ -407,7 +434,7 @@ class ErpConformance(Suite):
         adapter, voucher = rig.open(), rig.voucher()
         receipt = posted(deliver(adapter, voucher))
         cursor = drained(adapter, None)[1]
-        undone = posted(adapter.reverse(reversal(voucher, receipt)))
+        undone = posted(take_back(adapter, voucher, receipt))
 
         changes = drained(adapter, cursor)[0]
 
@@ -418,14 +445,19 @@ class ErpConformance(Suite):
 
 def deliver(adapter: Adapter, voucher: Voucher, attempt: int = 1) -> Receipt | Outcome:
     """Delivers one voucher."""
-    (answer,) = adapter.deliver([Delivery(voucher.reference, voucher, attempt)])
+    (answer,) = adapter.deliver([Delivery(voucher.reference, render(voucher, adapter.features), attempt)])
     return answer
 
 
-def reversal(voucher: Voucher, receipt: Receipt, attempt: int = 1) -> Delivery:
-    """The delivery that takes a posted voucher back."""
+def take_back(adapter: Adapter, voucher: Voucher, receipt: Receipt, attempt: int = 1) -> Receipt | Outcome:
+    """Takes a posted voucher back."""
+    return adapter.reverse(reversal(voucher, receipt, attempt, adapter.features))
+
+
+def reversal(voucher: Voucher, receipt: Receipt, attempt: int = 1, features: Features = TAKES_VOUCHERS) -> Delivery:
+    """The delivery that takes a posted voucher back, as an ERP of these features is handed it."""
     reference = f"{voucher.reference}-R"
-    return Delivery(reference, voucher.reversed(reference, voucher.date), attempt, reverses=receipt)
+    return Delivery(reference, render(voucher.reversed(reference, voucher.date), features), attempt, reverses=receipt)
 
 
 def warmed(rig: ErpRig) -> Adapter:

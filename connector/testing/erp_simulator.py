@@ -7,7 +7,7 @@ import random
 import secrets
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,8 +16,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
+from connector.adapter import RedLetter, Target
+from contracts.amount import decimal_text, quantum
+from contracts.bill import ErpDocument, as_voucher, parse_expense_document, parse_payable_bill, to_json, total_of
 from contracts.findings import Refused
-from contracts.voucher import Voucher, parse_voucher, to_json
+from contracts.voucher import Voucher, parse_voucher
 
 Fault = Literal[
     "drop_after_commit",  # does the work, then closes the connection without an answer
@@ -34,6 +37,13 @@ Fault = Literal[
     "swap",  # does the work and answers for another document
     "drip",  # does the work and sends its answer one byte at a time, `slow_s` apart
 ]
+
+
+PARSERS: Mapping[Target, Callable[[bytes], ErpDocument]] = {
+    "voucher": parse_voucher,
+    "payable_bill": parse_payable_bill,
+    "expense_document": parse_expense_document,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +65,15 @@ class FaultPlan:
 
 @dataclass(slots=True)
 class Entry:
-    """One voucher in the simulator's journal."""
+    """One document in the simulator's journal, and the voucher it stands for."""
 
     id: int
     number: str
+    document: ErpDocument
     voucher: Voucher
     state: Literal["posted", "cancelled"] = "posted"
     cancels: int | None = None
+    cancelled_by: str | None = None
 
 
 class ErpSimulator:
@@ -69,7 +81,8 @@ class ErpSimulator:
 
     The journal is the oracle: `live`, `duplicates`, `total`, `trial_balance` read what was really booked.
     `unique_reference` refuses a second voucher with a reference; without it the simulator books both, as most ERPs do.
-    `atomic_batch` refuses a whole list for one bad voucher.
+    `atomic_batch` refuses a whole list for one bad voucher. It takes documents of its `target` and reversals of its
+    `red_letter` form, no others, and a reversal only where it takes back what it names to the cent.
     """
 
     user, password = "connector", "simulator-pw"
@@ -80,6 +93,8 @@ class ErpSimulator:
         *,
         unique_reference: bool = False,
         atomic_batch: bool = False,
+        target: Target = "voucher",
+        red_letter: RedLetter = "negative",
         accounts: Iterable[str] | None = None,
         closed_periods: Iterable[str] = (),
         slow_s: float = 1.0,
@@ -88,6 +103,7 @@ class ErpSimulator:
     ) -> None:
         self.plan = plan or FaultPlan()
         self.unique_reference, self.atomic_batch = unique_reference, atomic_batch
+        self.target, self.red_letter = target, red_letter
         self.accounts = None if accounts is None else set(accounts)
         self.closed_periods = set(closed_periods)
         self.slow_s, self.retry_after_s = slow_s, retry_after_s
@@ -136,14 +152,8 @@ class ErpSimulator:
 
     def trial_balance(self) -> dict[tuple[str, str], Decimal]:
         """Debits less credits by (account, currency) over everything booked, reversals too."""
-        balance: dict[tuple[str, str], Decimal] = {}
         with self._lock:
-            for entry in self.entries:
-                for line in entry.voucher.lines:
-                    key = (line.account, entry.voucher.currency)
-                    amount = line.amount if line.side == "debit" else -line.amount
-                    balance[key] = balance.get(key, Decimal(0)) + amount
-        return balance
+            return _balance(entry.voucher for entry in self.entries)
 
     def settled(self) -> None:
         """Returns when nothing it was told is still on its way into the journal."""
@@ -197,7 +207,7 @@ class ErpSimulator:
             self._tokens.clear()
 
     def post(self, bodies: list[Any]) -> list[dict[str, Any]]:
-        """Books what is right; the answers stand in the order of the vouchers."""
+        """Books what is right; the answers stand in the order of the documents."""
         with self._lock:
             checked = [self._check(body) for body in bodies]
             if self.atomic_batch and any(isinstance(item, dict) for item in checked):
@@ -225,11 +235,12 @@ class ErpSimulator:
         """Waits `slow_s`, or until it is closed."""
         self._stopping.wait(self.slow_s)
 
-    def _check(self, body: Any) -> Voucher | dict[str, Any]:
+    def _check(self, body: Any) -> ErpDocument | dict[str, Any]:
         try:
-            voucher = parse_voucher(json.dumps(body).encode())
+            document = PARSERS[self.target](json.dumps(body).encode())
         except Refused as refused:
             return _error("INVALID", str(refused.findings[0]))
+        voucher = as_voucher(document)
         there = next((e for e in self.entries if e.voucher.reference == voucher.reference), None)
         if there is not None and self.unique_reference:
             return _error("DUPLICATE_REFERENCE", f"{voucher.reference} exists", id=str(there.id))
@@ -244,28 +255,34 @@ class ErpSimulator:
                 return _error("NOT_FOUND", f"no voucher {voucher.reverses} to reverse")
             if all(e.state == "cancelled" for e in originals):
                 return _error("ALREADY_REVERSED", f"{voucher.reverses} is reversed already", id=str(originals[0].id))
-        return voucher
+            if (voucher.lines[0].amount < 0) is not (self.red_letter == "negative"):
+                return _error("INVALID", f"a reversal here has {self.red_letter} amounts")
+            if any(_balance([originals[0].voucher, voucher]).values()):
+                return _error("INVALID", f"{voucher.reference} does not take back what {voucher.reverses} booked")
+        return document
 
-    def _book(self, voucher: Voucher) -> dict[str, Any]:
+    def _book(self, document: ErpDocument) -> dict[str, Any]:
+        voucher = as_voucher(document)
         # A list may name one reference twice; the first booking decides about the second.
         if self.unique_reference and any(e.voucher.reference == voucher.reference for e in self.entries):
             return _error("DUPLICATE_REFERENCE", f"{voucher.reference} exists")
-        entry = Entry(len(self.entries) + 1, f"S-{len(self.entries) + 1:06d}", voucher)
+        entry = Entry(len(self.entries) + 1, f"S-{len(self.entries) + 1:06d}", document, voucher)
         if voucher.reverses is not None:
             original = next(e for e in self.entries if e.voucher.reference == voucher.reverses and e.state == "posted")
-            original.state, entry.cancels = "cancelled", original.id
+            original.state, original.cancelled_by, entry.cancels = "cancelled", entry.number, original.id
         self.entries.append(entry)
         if self._journal is not None:
             with open(self._journal, "ab") as file:
-                file.write(to_json(voucher) + b"\n")
+                file.write(to_json(document) + b"\n")
         return self._answer(entry)
 
     def _answer(self, entry: Entry) -> dict[str, Any]:
-        voucher = entry.voucher
+        voucher, total = entry.voucher, total_of(entry.document)
         return {
             "reference": voucher.reference, "id": str(entry.id), "number": entry.number, "state": entry.state,
-            "date": voucher.date.isoformat(), "total": str(voucher.total_debit), "currency": voucher.currency,
-            "lines": [[line.account, line.side, str(line.amount)] for line in voucher.lines],
+            "date": voucher.date.isoformat(), "total": decimal_text(total, quantum(voucher.currency)),
+            "currency": voucher.currency, "lines": [[line.account, line.side, str(line.amount)] for line in voucher.lines],
+            "reversed_by": entry.cancelled_by,
         }  # fmt: skip
 
 
@@ -295,7 +312,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._authorised():
             return
         reference = parse_qs(urlsplit(self.path).query).get("reference", [""])[0]
-        self._send(200, {"vouchers": self.simulator.find(reference)})
+        self._send(200, {"documents": self.simulator.find(reference)})
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
@@ -303,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
             token = self.simulator.login(body["user"], body["password"])
             self._send(200 if token else 401, {"token": token} if token else {"error": {"code": "DENIED"}})
         elif self._authorised():
-            self._write(body["vouchers"])
+            self._write(body["documents"])
 
     def _authorised(self) -> bool:
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
@@ -312,15 +329,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(401, {"error": {"code": "SESSION", "message": "log in"}})
         return False
 
-    def _write(self, vouchers: list[Any]) -> None:
+    def _write(self, documents: list[Any]) -> None:
         erp = self.simulator
-        fault = erp.next_fault("+".join(str(voucher.get("reference")) for voucher in vouchers))
+        fault = erp.next_fault("+".join(str(document.get("reference")) for document in documents))
         match fault:
             case "drop_before_commit":
                 self.close_connection = True
             case "drop_then_commit":
                 self.close_connection = True
-                erp.later(lambda: erp.post(vouchers))
+                erp.later(lambda: erp.post(documents))
             case "error_500":
                 self._send(500, {"error": {"code": "INTERNAL", "message": "something went wrong"}})
             case "error_503":
@@ -341,7 +358,7 @@ class _Handler(BaseHTTPRequestHandler):
             case _:
                 if fault == "slow":
                     erp.pause()
-                results = erp.post(vouchers)
+                results = erp.post(documents)
                 if fault == "drop_after_commit":
                     self.close_connection = True
                 elif fault == "swap":
@@ -370,6 +387,17 @@ class _Handler(BaseHTTPRequestHandler):
         for byte in body:
             self.wfile.write(bytes([byte]))
             self.simulator.pause()
+
+
+def _balance(vouchers: Iterable[Voucher]) -> dict[tuple[str, str], Decimal]:
+    """Debits less credits by (account, currency)."""
+    balance: dict[tuple[str, str], Decimal] = {}
+    for voucher in vouchers:
+        for line in voucher.lines:
+            key = (line.account, voucher.currency)
+            amount = line.amount if line.side == "debit" else -line.amount
+            balance[key] = balance.get(key, Decimal(0)) + amount
+    return balance
 
 
 def _error(code: str, message: str, **more: str) -> dict[str, Any]:

@@ -13,6 +13,11 @@ from contracts.bill import ErpDocument, ExpenseDocument, PayableBill, entries
 from contracts.findings import Finding, limited
 from contracts.voucher import Voucher
 
+TARGETS: Mapping[Target, type[ErpDocument]] = {
+    "voucher": Voucher,
+    "payable_bill": PayableBill,
+    "expense_document": ExpenseDocument,
+}
 LIMITS = ("memo_max", "account_max", "dimension_max", "lines_max", "decimals")
 MEMO_MAX = 1000  # What a voucher's wire form takes.
 

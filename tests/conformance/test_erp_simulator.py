@@ -1,4 +1,4 @@
-"""The simulator and its adapter keep what every ERP adapter promises, with and without a unique reference."""
+"""The simulator and its adapter keep what every ERP adapter promises, with and without a unique reference, for each document it is handed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ from connector.testing.http_faults import HttpFaults
 
 def rigged(erp: ErpSimulator) -> Iterator[ErpRig]:
     def writes(path: str, body: bytes) -> bool:
-        return path == "/vouchers" and bool(body)
+        return path == f"/{erp.target}s" and bool(body)
 
     with erp, HttpFaults(erp.url) as faults:
 
         def open_adapter(url: str = faults.url, password: str = erp.password) -> Adapter:
-            options = {"unique_reference": "yes" if erp.unique_reference else "no"}
+            options = {
+                "unique_reference": "yes" if erp.unique_reference else "no",
+                "target": erp.target,
+                "red_letter": erp.red_letter,
+            }
             return SimulatorErp(
                 System(
                     adapter="simulator",
@@ -72,3 +76,65 @@ class TestAtomicBatch(ErpConformance):
     @pytest.fixture
     def rig(self) -> Iterator[ErpRig]:
         yield from rigged(ErpSimulator(atomic_batch=True, accounts=["660201", "224101"], closed_periods=["2026-03"]))
+
+
+class TestSwappedVouchers(ErpConformance):
+    features = Features(deliver=True, batch=100)
+
+    @pytest.fixture
+    def rig(self) -> Iterator[ErpRig]:
+        yield from rigged(ErpSimulator(red_letter="swapped", accounts=["660201", "224101"], closed_periods=["2026-03"]))
+
+
+class TestPayableBills(ErpConformance):
+    features = Features(deliver=True, batch=100)
+
+    @pytest.fixture
+    def rig(self) -> Iterator[ErpRig]:
+        yield from rigged(
+            ErpSimulator(
+                target="payable_bill", red_letter="negative", accounts=["660201", "224101"], closed_periods=["2026-03"]
+            )
+        )
+
+
+class TestSwappedPayableBills(ErpConformance):
+    features = Features(deliver=True, batch=100)
+
+    @pytest.fixture
+    def rig(self) -> Iterator[ErpRig]:
+        yield from rigged(
+            ErpSimulator(
+                target="payable_bill", red_letter="swapped", accounts=["660201", "224101"], closed_periods=["2026-03"]
+            )
+        )
+
+
+class TestExpenseDocuments(ErpConformance):
+    features = Features(deliver=True, batch=100)
+
+    @pytest.fixture
+    def rig(self) -> Iterator[ErpRig]:
+        yield from rigged(
+            ErpSimulator(
+                target="expense_document",
+                red_letter="negative",
+                accounts=["660201", "224101"],
+                closed_periods=["2026-03"],
+            )
+        )
+
+
+class TestSwappedExpenseDocuments(ErpConformance):
+    features = Features(deliver=True, batch=100)
+
+    @pytest.fixture
+    def rig(self) -> Iterator[ErpRig]:
+        yield from rigged(
+            ErpSimulator(
+                target="expense_document",
+                red_letter="swapped",
+                accounts=["660201", "224101"],
+                closed_periods=["2026-03"],
+            )
+        )
