@@ -10,13 +10,16 @@ from connector.adapter import Adapter
 from connector.channels import Channel, Message
 from connector.errors import Misconfigured
 from connector.ledger import Ledger
+from connector.process.ask import Asked, ask
 from connector.process.batch import BatchResult
 from connector.process.delivery import Deliverer, DeliveryResult
 from connector.process.poll import PollResult, poll_once
 from connector.process.step import Step
+from connector.process.waiting import Waiting
 from connector.process.write_back import WriteBacker, WriteBackResult
 from connector.settings import Settings, System
-from connector.translate import Book, load_book
+from connector.translate import Book
+from connector.translate.shelf import Shelf
 
 
 @dataclass
@@ -28,13 +31,13 @@ class Runtime:
     erp: Mapping[str, Adapter]  # by company
     oa: Mapping[str, Adapter]  # by event source, /oa/<adapter>/<company>
     open_channel: Callable[[], Channel]
-    _books: list[Book] = field(default_factory=list)
+    _shelves: list[Shelf] = field(default_factory=list)
 
     def book(self) -> Book:
-        """The mapping book, loaded on first use."""
-        if not self._books:
-            self._books.append(load_book(self.settings.book))
-        return self._books[0]
+        """The mapping book in force: loaded on first use, and anew when its files change."""
+        if not self._shelves:
+            self._shelves.append(Shelf(self.settings.book))
+        return self._shelves[0].book()
 
     def channel(self) -> Channel:
         """A channel of one's own, for one thread."""
@@ -50,6 +53,7 @@ class Runtime:
             retry=self.settings.retry,
             owners=self.settings.record_owners,
             listening=frozenset(source for source, oa in self.oa.items() if oa.features.deliver),
+            irreversible=frozenset(company for company, erp in self.erp.items() if erp.features.reversal == "none"),
         )
 
     def apply_batch(self, messages: Sequence[Message], door: str = "broker") -> BatchResult:
@@ -63,6 +67,17 @@ class Runtime:
     def resolve_in_doubt(self, company: str) -> DeliveryResult:
         """Asks the company's ERP about postings whose answer was lost."""
         return self._deliverer(company).resolve_in_doubt()
+
+    @cached_property
+    def waiting(self) -> Waiting:
+        """Lets go what waited for a key that arrived."""
+        return Waiting(self.ledger, self.book, self.settings.waiting.batch)
+
+    def preflight(self, body: bytes, content_type: str | None) -> Asked:
+        """What would become of a report if it were approved now (`ask`)."""
+        asked = ask(self.ledger, self.book(), body, content_type)
+        erp = None if asked.event is None else self.erp.get(asked.event.company)
+        return asked if erp is None else asked.fitting(erp.features)
 
     def write_back_due(self, source: str) -> WriteBackResult:
         """Tells one batch of due status to an OA."""

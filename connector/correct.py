@@ -6,10 +6,10 @@ The first line that holds decides. "Owes" is what a payable (employee, supplier,
     same accounts, sides, dimensions, amounts               none            a changed title is no correction
     an earlier reversal was refused and is not settled      block ACC-355
     another fiscal year, and nobody has accepted that       block ACC-353
-    pending tax becomes input tax, all else is equal        additive        certification: Dr input tax, Cr pending tax
     more was paid than the new version owes                 block ACC-351   recover the difference first
     nothing stands: somebody reversed it in the ERP         blue
     less input tax than was declared                        block ACC-352   the seller's red invoice is needed
+    pending tax becomes input tax, all else is equal        additive        certification: Dr input tax, Cr pending tax
     the ERP cannot reverse, and something becomes less      block ACC-354
     paid, or the ERP cannot reverse                         additive        block where a voucher cannot say the difference
     withdrawn                                               red
@@ -22,7 +22,7 @@ less input tax. What somebody reversed by hand is not reversed again, but its pa
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
 from typing import Literal, NamedTuple
@@ -54,7 +54,7 @@ class Facts:
     reversed_by_hand  somebody took it back in the ERP
     """
 
-    paid: Mapping[Role, Decimal] = _NOTHING
+    paid: Mapping[Role, Decimal] = field(default_factory=dict)
     period_closed: bool = False
     tax_closed: bool | None = None
     same_year: bool = True
@@ -100,15 +100,15 @@ def correct(posted: Sequence[Voucher], new: Voucher | None, facts: Facts) -> Cor
         return _block("ACC-355", "an earlier reversal was refused and is not settled")
     if not facts.same_year and not facts.year_accepted:
         return _block("ACC-353", "the posted voucher belongs to another fiscal year than its correction")
-    added = None if new is None or not standing else difference(standing, new)
-    if added and _certifies(added):
-        return Correction("additive", "pending tax was certified as input tax", difference=added)
     if overpaid:
         return _block("ACC-351", overpaid)
     if not standing:
         return Correction("blue", "nothing stands in the ERP: it is posted anew")
     if facts.tax_declared and (less := _tax_less(standing, new)):
         return _block("ACC-352", f"input tax of {less:f} was declared and would be taken back without a red invoice")
+    added = None if new is None else difference(standing, new)
+    if added and _certifies(added):
+        return Correction("additive", "pending tax was certified as input tax", difference=added)
     if not facts.reversible and not (added and _only_adds(standing, added)):
         return _block("ACC-354", "the ERP cannot take a voucher back, and the change is no mere addition")
     if facts.is_paid and not added:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PostingState = Literal["PENDING", "SENDING", "POSTED", "REJECTED", "UNKNOWN", "REVERSED"]
-Purpose = Literal["post", "reverse"]
+Purpose = Literal["post", "adjust", "reverse"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +117,15 @@ def _calling(standing: Sequence[Standing]) -> Standing | None:
     """The posting that has been sent, and may stand in the ERP or not."""
     for posting in standing:
         in_flight = posting.state in ("SENDING", "UNKNOWN") or (posting.state == "PENDING" and posting.attempts > 0)
-        if posting.purpose == "post" and in_flight:
+        if posting.purpose != "reverse" and in_flight:
             return posting
     return None
 
 
 def _steps(standing: Sequence[Standing], version: Version) -> tuple[Step, ...]:
-    unsent = [p for p in standing if p.purpose == "post" and p.state == "PENDING" and p.attempts == 0]
+    unsent = [p for p in standing if p.purpose != "reverse" and p.state == "PENDING" and p.attempts == 0]
     taken_back = {p.reverses for p in standing if p.purpose == "reverse" and p.state != "REJECTED"}
-    live = [p for p in standing if p.purpose == "post" and p.state == "POSTED" and p.id not in taken_back]
+    live = [p for p in standing if p.purpose != "reverse" and p.state == "POSTED" and p.id not in taken_back]
     steps: list[Step] = [Cancel(posting) for posting in unsent]
     steps += [Reverse(posting) for posting in live]
     if version.intent == "book":

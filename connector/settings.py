@@ -47,6 +47,13 @@ class Delivery(Section):
     tick_s: float = Field(default=5.0, gt=0, le=300, description="how often due postings are looked for")
 
 
+class Waiting(Section):
+    """How documents that waited for a key are let go once it arrives."""
+
+    batch: int = Field(default=100, ge=1, le=5000, description="documents let go in one round, all keys together")
+    every_s: float = Field(default=5.0, gt=0, le=3600, description="how often arrived keys are looked for")
+
+
 class Outbox(Section):
     """How the relay moves events from the ledger to the broker."""
 
@@ -148,6 +155,7 @@ class Settings(BaseSettings):
     lang: Literal["en", "zh"] = Field(default="en", description="language of messages to people")
     retry: Retry = Retry()
     delivery: Delivery = Delivery()
+    waiting: Waiting = Waiting()
     outbox: Outbox = Outbox()
     consumer: Consumer = Consumer()
     security: Security = Security()

@@ -2,8 +2,10 @@
 
     POST /v1/events                        one CloudEvent (JSON or XML), or a batch (JSON array)
     POST /v1/hooks/{adapter}[/{company}]   a webhook of the OA that this adapter speaks for
+    POST /v1/preflight                     one report: what would stand in its way if it were approved now
     GET  /healthz  /readyz  /metrics
 
+A preflight is answered 200 with `ok` and every finding, 422 where the report cannot be read.
 Answers to events: 202 all are safe (accepted, or known already), 207 some were refused, 422 none was taken; 400 and
 413 and 415 for the request itself, 401 and 403 for its sender, 408 too slow, 503 with Retry-After for later.
 """
@@ -91,6 +93,7 @@ def make_gateway(runtime: Runtime, *, gauges: Gauges | None = None, body_s: floa
     return Starlette(
         routes=[
             Route("/v1/events", gateway.guarded(gateway.events), methods=["POST"]),
+            Route("/v1/preflight", gateway.guarded(gateway.preflight, share=2), methods=["POST"]),
             Route("/v1/hooks/{adapter}", gateway.guarded(gateway.hook, share=2), methods=["POST"]),
             Route("/v1/hooks/{adapter}/{company}", gateway.guarded(gateway.hook, share=2), methods=["POST"]),
             Route("/healthz", gateway.healthz),
@@ -124,7 +127,7 @@ def serve(
 
 class _Gateway:
     def __init__(self, runtime: Runtime, gauges: Gauges, body_s: float) -> None:
-        self._ledger, self._oa = runtime.ledger, runtime.oa
+        self._ledger, self._oa, self._ask = runtime.ledger, runtime.oa, runtime.preflight
         self._settings = runtime.settings.gateway
         self._gauges, self._body_s = gauges, body_s
         self._tokens = [token.get_secret_value().encode() for token in runtime.settings.security.api_tokens]
@@ -184,6 +187,25 @@ class _Gateway:
         headers = dict(request.headers)
         answer = await to_thread.run_sync(partial(self._take_hook, adapter, headers, body, language(request)))
         return answer.response()
+
+    async def preflight(self, request: Request) -> Response:
+        """Tells whoever may post events what would stand in a report's way; keeps nothing."""
+        client_of(request, self._tokens)
+        content_type = media_type(request)
+        body = await read_body(request, self._settings.body_bytes_max, self._body_s)
+        return await to_thread.run_sync(partial(self._preflight, body, content_type, language(request)))
+
+    def _preflight(self, body: bytes, content_type: str, language: Language) -> Response:
+        try:
+            asked = self._ask(body, content_type)
+        except (DBAPIError, PoolTimeout) as error:
+            raise _away(error) from error
+        if asked.event is None:
+            raise Problem(422, asked.findings)
+        value = asked.as_dict()
+        value["findings"] = [told(finding, language) for finding in asked.findings]
+        value["warnings"] = [told(finding, language) for finding in asked.warnings]
+        return Response(json.dumps(value, ensure_ascii=False), 200, media_type=JSON)
 
     async def healthz(self, request: Request) -> Response:
         """The process is up."""
@@ -308,11 +330,16 @@ class _Gateway:
             with self._ledger.begin() as tx:
                 yield tx
         except (DBAPIError, PoolTimeout) as error:
-            if isinstance(error, DBAPIError) and not is_away(error):
-                raise
-            fix = "send the same request again after the time given"
-            finding = Finding("OPS-805", "", "the ledger to answer", type(error).__name__, fix)
-            raise Problem(503, finding, RETRY_AFTER) from error
+            raise _away(error) from error
+
+
+def _away(error: DBAPIError | PoolTimeout) -> Problem:
+    """The problem of a ledger that is away; any other error of the database is raised as it is."""
+    if isinstance(error, DBAPIError) and not is_away(error):
+        raise error
+    fix = "send the same request again after the time given"
+    finding = Finding("OPS-805", "", "the ledger to answer", type(error).__name__, fix)
+    return Problem(503, finding, RETRY_AFTER)
 
 
 class _Collected:

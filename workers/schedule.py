@@ -15,7 +15,10 @@ TIDY_EVERY_S = 3600.0
 def entries(runtime: Runtime) -> dict[str, dict[str, Any]]:
     """Beat's table, from the systems that the settings name."""
     tick_s = runtime.settings.delivery.tick_s
-    table: dict[str, dict[str, Any]] = {"tidy": {"task": "oaerp.tidy", "schedule": TIDY_EVERY_S}}
+    table: dict[str, dict[str, Any]] = {
+        "tidy": {"task": "oaerp.tidy", "schedule": TIDY_EVERY_S},
+        "release": {"task": "oaerp.release", "schedule": runtime.settings.waiting.every_s},
+    }
     for company in runtime.erp:
         table[f"deliver {company}"] = _every(tick_s, "oaerp.deliver", company)
         table[f"resolve {company}"] = _every(tick_s, "oaerp.resolve", company)

@@ -44,6 +44,10 @@ def register(app: Celery, runtime: Runtime) -> None:
         if system in runtime.polled:
             _rounds("poll", system, lambda: _poll(runtime, system))
 
+    @app.task(name="oaerp.release", shared=False)
+    def release(_nothing: str = "") -> None:
+        _rounds("release", "what waited", lambda: _release(runtime))
+
     @app.task(name="oaerp.tidy", shared=False)
     def tidy(_nothing: str = "") -> None:
         _rounds("tidy", "answers", lambda: _tidy(runtime))
@@ -54,6 +58,16 @@ def _tidy(runtime: Runtime) -> bool:
     with runtime.ledger.begin() as tx:
         if ticks.take(tx, "tidy", schedule.TIDY_EVERY_S):
             idempotency.forget(tx, ANSWERS_KEPT_S)
+    return False
+
+
+def _release(runtime: Runtime) -> bool:
+    every_s = runtime.settings.waiting.every_s
+    with runtime.ledger.begin() as tx:
+        # However many schedulers ring, one worker lets go, at the rate of the settings.
+        if not ticks.take(tx, "release", every_s):
+            return False
+    runtime.waiting.release_due()
     return False
 
 

@@ -18,9 +18,9 @@ from sqlalchemy import ColumnElement, Row, func, or_, select, text, update
 from sqlalchemy.engine import Connection
 
 from connector.errors import ConnectorError
-from connector.ledger import audit, documents, outbox, write_backs
+from connector.ledger import audit, balances, documents, outbox, write_backs
 from connector.ledger.sql import now, now_text
-from connector.ledger.tables import dead_letters, inbox
+from connector.ledger.tables import dead_letters, inbox, waits
 from contracts import AnyEvent, Finding, Refused, parse, to_json
 
 
@@ -34,7 +34,7 @@ class Letter:
     body: bytes
     content_type: str = "application/json"
     findings: Sequence[Finding] = ()
-    waits_for: str | None = None
+    waits_for: Sequence[str] = ()
     source: str | None = None
     event_id: str | None = None
     type: str | None = None
@@ -96,7 +96,10 @@ class Filter:
             conditions.append(c.id.in_(list(self.ids)))
         for name in ("state", "code", "company", "number", "door", "waits_for"):
             value = getattr(self, name)
-            if value is not None:
+            if value is not None and name == "waits_for":
+                of_key = select(waits.c.letter_id).where(waits.c.key == value)
+                conditions.append(c.id.in_(of_key))
+            elif value is not None:
                 conditions.append(c[name] == value)
         return conditions
 
@@ -113,7 +116,7 @@ def park(tx: Connection, letter: Letter) -> int:
         "code": letter.code,
         "message": letter.message[:4000],
         "findings": json.dumps([finding.as_dict() for finding in letter.findings], ensure_ascii=False),
-        "waits_for": letter.waits_for,
+        "waits_for": ", ".join(letter.waits_for)[:200] or None,
         "amount": letter.amount,
         "currency": letter.currency,
         "document_id": letter.document_id,
@@ -169,12 +172,22 @@ def park(tx: Connection, letter: Letter) -> int:
             .where(dead_letters.c.id == known)
             .values(**values, resolved_by=None, resolution=None, resolved_at=None)
         )
+    _wait(tx, int(known), letter)
     if letter.blocks and letter.document_id is not None:
         tx.execute(
             text("UPDATE documents SET blocked_by = :letter WHERE id = :id"),
             {"letter": known, "id": letter.document_id},
         )
     return int(known)
+
+
+def _wait(tx: Connection, letter_id: int, letter: Letter) -> None:
+    """Writes what the letter waits for: today's keys, not those of an earlier try."""
+    tx.execute(waits.delete().where(waits.c.letter_id == letter_id))
+    keys = dict.fromkeys(key[:200] for key in letter.waits_for)
+    if keys:
+        company = letter.company or ""
+        tx.execute(waits.insert(), [{"letter_id": letter_id, "key": key, "company": company} for key in keys])
 
 
 def find(tx: Connection, wanted: Filter) -> list[Row[Any]]:
@@ -295,6 +308,8 @@ def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
             .values(outcome="discarded", note=reason)
         )
         outbox.settle(tx, [(letter.source, letter.event_id)])
+    if letter.document_id is not None and not _stands(tx, letter.document_id):
+        balances.release(tx, letter.document_id)
     tx.execute(
         update(dead_letters)
         .where(dead_letters.c.id == letter_id)
@@ -302,6 +317,19 @@ def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
     )
     audit.append(tx, actor=actor, action="deadletter.discard", subject=f"dead letter {letter_id}", reason=reason)
     return "discarded" + unblock(tx, letter_id, letter.document_id)
+
+
+def _stands(tx: Connection, document_id: int) -> bool:
+    """Whether anything of the document stands in the ERP, or may yet."""
+    return bool(
+        tx.scalar(
+            text(
+                "SELECT 1 FROM postings WHERE document_id = :id AND purpose <> 'reverse'"
+                " AND state IN ('PENDING', 'SENDING', 'UNKNOWN', 'POSTED') LIMIT 1"
+            ),
+            {"id": document_id},
+        )
+    )
 
 
 def resolve_replayed(tx: Connection, keys: Sequence[documents.EventKey]) -> None:

@@ -131,8 +131,8 @@ def already_read(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, Rea
 
 @dataclass(slots=True)
 class NewPosting:
-    """A posting to write. `after` and `reverses` name postings that are there; `after_previous` ties it to the
-    reversal written just before it for the same document."""
+    """A posting to write: post, adjust or reverse. `after` and `reverses` name postings that are there; `after_reversal`
+    ties it to the reversal written just before it for the same document."""
 
     document_id: int
     company: str
@@ -230,6 +230,8 @@ def record_postings(tx: Connection, new: Sequence[NewPosting], cancelled: Sequen
     reversals = [posting for posting in new if posting.purpose == "reverse"]
     made: dict[int, int] = {}
     for posting in reversals:
+        if posting.after_reversal:
+            posting.after = made[posting.document_id]
         made[posting.document_id] = _write_one(tx, posting)
     plain: list[NewPosting] = []
     for posting in new:
@@ -238,11 +240,14 @@ def record_postings(tx: Connection, new: Sequence[NewPosting], cancelled: Sequen
         if posting.after_reversal:
             posting.after = made[posting.document_id]
         plain.append(posting)
-    again = _rejected_before(tx, plain)
-    insert_many(
-        tx, postings, [_row(posting) for posting in plain if (posting.document_id, posting.version) not in again]
-    )
-    for posting in plain:
+    for purpose in ("post", "adjust"):
+        _write_many(tx, [posting for posting in plain if posting.purpose == purpose])
+
+
+def _write_many(tx: Connection, new: Sequence[NewPosting]) -> None:
+    again = _rejected_before(tx, new)
+    insert_many(tx, postings, [_row(posting) for posting in new if (posting.document_id, posting.version) not in again])
+    for posting in new:
         if (posting.document_id, posting.version) in again:
             _write_again(tx, posting)
 

@@ -276,7 +276,9 @@ releases = Table(
     Column("waiting", Integer, nullable=False),  # letters that waited when it began
     Column("released", Integer, nullable=False),
     Column("note", Text),
-    Column("book", String(64)),  # the mapping book it was tried with
+    Column(
+        "evidence", String(64), nullable=False
+    ),  # what had arrived; after a stop, only something else is tried again
     Column("moved_at", Instant, nullable=False, server_default=now()),
     _made(),
     Index("ix_releases_key", "company", "key"),

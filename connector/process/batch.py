@@ -115,7 +115,7 @@ class Batch:
             Standing(
                 place,
                 posting.version,
-                "reverse" if posting.purpose == "reverse" else "post",
+                posting.purpose,  # type: ignore[arg-type]
                 "PENDING",
                 0,
                 posting.reverses,

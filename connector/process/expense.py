@@ -2,33 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date, datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from typing import Any
 
-from connector.ledger import deadletters
+from connector.adapter import Status
+from connector.correct import Correction, correct
+from connector.correct import Facts as CorrectionFacts
+from connector.facts import Facts, fiscal_year, period_of
+from connector.ledger import deadletters, payments
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.postings import read
+from connector.ledger.write_backs import NewWriteBack
 from connector.plan import Cancel, Plan, Post, Reverse, Standing, Version, plan
+from connector.preflight import Answer, examine, next_open_day, reserved
 from connector.process.batch import Arrived, Batch, NewPosting
 from connector.process.messages import same_content
-from connector.translate import Book, Refusal, make_reference, to_voucher
+from connector.process.settlement import to_text
+from connector.translate import Book, make_reference
 from contracts.envelope import AnyEvent
-from contracts.voucher import parse_voucher
+from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
+from contracts.findings import Finding
+from contracts.voucher import Role, Voucher, parse_voucher
 from contracts.voucher import to_json as voucher_to_json
 
 _INTENTS = {"approved": "book", "changed": "book", "withdrawn": "withdraw", "submitted": "note"}
+PAYABLE_ROLES: tuple[Role, ...] = ("employee_payable", "supplier_payable", "card_clearing")
 
 
-def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], book: Book) -> None:
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What deciding about a report needs besides the report: the book, the facts of the batch, which OAs listen, and the
+    companies whose ERP cannot take a voucher back."""
+
+    book: Book
+    facts: Facts
+    listening: Collection[str]
+    irreversible: Collection[str]
+
+
+def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], desk: Desk) -> None:
     """Decides about the versions of one document, those that waited first where the lane is open to them, in order."""
     # Version by version; of one version, what was let go before what newly came.
     for item in sorted(arrived, key=lambda item: (item.event.version, not item.released)):
-        _apply_one(batch, document, item, book)
+        _apply_one(batch, document, item, desk)
 
 
-def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book) -> None:
+def _apply_one(batch: Batch, document: Document, item: Arrived, desk: Desk) -> None:
     decided = plan(document.as_state(), _version_of(batch, document, item))
     if decided.outcome == "held" and item.waiting:
         return  # it waits on
@@ -38,68 +61,203 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book) -> N
     if decided.outcome != "applied":
         batch.end(item, document, decided.outcome, decided.reason)
         return
-    _carry_out(batch, document, item, decided, book)
+    _carry_out(batch, document, item, decided, desk)
 
 
-def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, book: Book) -> None:
-    """Translates first: where that fails, nothing of the plan is carried out."""
+def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, desk: Desk) -> None:
+    """Translates and asks the accounts first: where that fails, nothing of the plan is carried out."""
     event = item.event
-    intent = _INTENTS[event.happening]
-    if intent == "note":
-        batch.end(item, document, "applied", decided.reason)
+    data: Any = event.data
+    if isinstance(data, SubmittedReport):
+        _reserve(batch, document, item, data, decided, desk)
         return
-    voucher = to_voucher(event.data, book) if intent == "book" else None
-    if isinstance(voucher, Refusal):
-        first = voucher.findings[0]
-        letter = _letter(item, document, first.code, deadletters.sentence(voucher.findings), blocks=True)
-        letter.findings, letter.waits_for = voucher.findings, ", ".join(voucher.waits_for) or None
+    answer = examine(data, desk.book, desk.facts, document.id) if isinstance(data, ExpenseReport) else None
+    if answer is not None and not answer.ok:
+        _park(batch, document, item, answer, desk)
+        return
+    voucher = None if answer is None else answer.voucher
+    live = [step.posting for step in decided.steps if isinstance(step, Reverse)]
+    on = _correction_day(event, answer, desk)
+    if live and on is None:
+        _hold_for_period(batch, document, item)
+        return
+    decision = _decide(batch, document, item, live, voucher, on, desk) if live and on is not None else None
+    if decision is not None and decision.kind == "block":
+        letter = _letter(item, document, decision.code or "SYN-301", decision.reason, blocks=True)
         batch.park(item, document, letter)
         return
-    for step in decided.steps:
-        match step:
-            case Cancel(posting):
-                batch.cancel(document, posting, event.version)
-            case Reverse(posting):
-                batch.post(document, _reversal(batch, document, posting, _day_of(event)))
-            case Post(version):
-                assert voucher is not None
-                after, behind_new = _last_reversal(document)
-                batch.post(
-                    document,
-                    NewPosting(
-                        document_id=document.id,
-                        company=event.company,
-                        version=version,
-                        purpose="post",
-                        reference=voucher.reference,
-                        voucher=voucher_to_json(voucher),
-                        book=book.fingerprint,
-                        after=after,
-                        after_reversal=behind_new,
-                    ),
-                )
+    _write_postings(batch, document, item, decided, voucher, decision, on, desk.book)
+    if decision is not None and decision.kind == "none":
+        _tell_it_stands(batch, document, item, live[-1], desk)
+    if answer is not None:
+        desk.facts.use(document.id, event.version, answer.uses, "consumed")
+    else:
+        desk.facts.release(document.id, event.version)
     if event.version > document.version:
         document.blocked_by = None  # the parked version is through; one whose posting was rejected opens when it stands
     document.version, document.sha256 = event.version, item.sha256
-    document.state = "withdrawn" if intent == "withdraw" else "booked"
+    document.state = "withdrawn" if answer is None else "booked"
     batch.change(document)
-    batch.end(item, document, "applied", decided.reason)
+    batch.end(item, document, "applied", decided.reason if decision is None else decision.reason)
 
 
-def _version_of(batch: Batch, document: Document, item: Arrived) -> Version:
-    event = item.event
-    sha256 = item.sha256
-    again = event.version == document.version and document.sha256 is not None and sha256 != document.sha256
-    # Other bytes are not other content: another event id, another order of fields.
-    if again and same_content(batch.tx, document, event):
-        sha256 = document.sha256 or sha256
-    return Version(event.version, sha256, event.source, _INTENTS[event.happening], item.released)  # type: ignore[arg-type]
+def _reserve(
+    batch: Batch, document: Document, item: Arrived, report: SubmittedReport, decided: Plan, desk: Desk
+) -> None:
+    """A report handed in reserves its advances, invoices and budgets; what stands in its way is told, not parked: the OA
+    asks before the approval (preflight)."""
+    asked = as_approved(report, item.event)
+    answer = examine(asked, desk.book, desk.facts, document.id)
+    if document.version:
+        batch.end(item, document, "applied", decided.reason)
+        return
+    if answer.ok:
+        desk.facts.use(document.id, item.event.version, reserved(asked, answer, desk.facts), "reserved")
+        note = decided.reason
+    else:
+        note = f"would not be booked now: {deadletters.sentence(answer.findings)}"
+    batch.end(item, document, "applied", note)
+
+
+def as_approved(report: SubmittedReport, event: AnyEvent) -> ExpenseReport:
+    """The report as it would be approved now."""
+    values = {**dict(report), "approved_at": report.approved_at or event.time}
+    return ExpenseReport.model_construct(**values)
+
+
+def _park(batch: Batch, document: Document, item: Arrived, answer: Answer, desk: Desk) -> None:
+    first = answer.findings[0]
+    letter = _letter(item, document, first.code, deadletters.sentence(answer.findings), blocks=True)
+    letter.findings, letter.waits_for = answer.findings, answer.waits_for
+    batch.park(item, document, letter)
+    if first.code == "ACC-331" and document.source in desk.listening:
+        message = f"expected {first.expected}, got {first.got}; {first.fix}"
+        _tell(batch, document, item, Status(document.key.company, document.key.number, item.event.version, "rejected",
+                                            code=first.code, message=message))  # fmt: skip
+
+
+def _hold_for_period(batch: Batch, document: Document, item: Arrived) -> None:
+    day = _event_day(item.event)
+    finding = Finding("ACC-333", "data", f"an accounting period that is open on {day}", "none", "create or open it")
+    letter = _letter(item, document, finding.code, str(finding), blocks=True)
+    letter.findings, letter.waits_for = (finding,), (f"period:{day}",)
+    batch.park(item, document, letter)
+
+
+def _decide(
+    batch: Batch,
+    document: Document,
+    item: Arrived,
+    live: Sequence[Standing],
+    voucher: Voucher | None,
+    on: date,
+    desk: Desk,
+) -> Correction:
+    """How the posted version becomes this one: not at all, by an addition, by a red and a blue voucher, or by a person."""
+    posted = [parse_voucher(bytes(read(batch.tx, posting.id)["voucher"])) for posting in live]
+    company = document.key.company
+    view = desk.book.view(company, on)
+    year_start = 1 if view is None else view.row.year_start
+    first = min(voucher.date for voucher in posted)
+    period = period_of(desk.facts.periods.get(company, ()), first)
+    closed = period is not None and period.state == "closed"
+    failed = any(p.purpose == "reverse" and p.state == "REJECTED" for p in document.standing) and not item.released
+    return correct(
+        posted,
+        voucher,
+        CorrectionFacts(
+            paid=_paid(payments.paid(batch.tx, document.id), posted),
+            period_closed=closed,
+            tax_closed=closed,
+            same_year=fiscal_year(first, year_start) == fiscal_year(on, year_start),
+            year_accepted=document.id in desk.facts.year_accepted,
+            reversible=company not in desk.irreversible,
+            reversal_rejected=failed,
+            reversed_by_hand=False,  # a posting that somebody reversed in the ERP is not live
+        ),
+    )
+
+
+def _paid(total: Decimal, posted: Sequence[Voucher]) -> dict[Role, Decimal]:
+    """Live payments, attributed to what the posted vouchers owe: first the employee, then the supplier, then the card."""
+    left, found = total, dict[Role, Decimal]()
+    for role in PAYABLE_ROLES:
+        owed = sum(
+            (
+                line.amount if line.side == "credit" else -line.amount
+                for voucher in posted
+                for line in voucher.lines
+                if line.role == role
+            ),
+            Decimal(0),
+        )
+        part = min(left, owed)
+        if part > 0:
+            found[role] = part
+            left -= part
+    if left > 0:
+        found["employee_payable"] = found.get("employee_payable", Decimal(0)) + left
+    return found
+
+
+def _write_postings(
+    batch: Batch,
+    document: Document,
+    item: Arrived,
+    decided: Plan,
+    voucher: Voucher | None,
+    decision: Correction | None,
+    on: date | None,
+    book: Book,
+) -> None:
+    """Drops what never left us, then takes back and posts as decided."""
+    kind = "blue" if decision is None else decision.kind
+    for step in decided.steps:
+        match step:
+            case Cancel(posting):
+                batch.cancel(document, posting, item.event.version)
+            case Reverse(posting) if kind in ("red_and_blue", "red"):
+                assert on is not None, "a correction has its day"
+                batch.post(document, _reversal(batch, document, posting, on))
+            case Post(version) if kind in ("red_and_blue", "blue"):
+                assert voucher is not None, "what is posted was translated"
+                batch.post(document, _posting(document, version, voucher, "post", book))
+    if kind == "additive":
+        assert decision is not None, "only a correction adds"
+        assert decision.difference is not None, "an addition has its lines"
+        assert voucher is not None, "an addition has its voucher"
+        added = Voucher.of(
+            company=voucher.company,
+            reference=voucher.reference,
+            document=voucher.document,
+            date=voucher.date,
+            currency=voucher.currency,
+            lines=decision.difference,
+            memo=voucher.memo,
+        )
+        batch.post(document, _posting(document, item.event.version, added, "adjust", book))
+
+
+def _posting(document: Document, version: int, voucher: Voucher, purpose: str, book: Book) -> NewPosting:
+    after, behind_new = _last_reversal(document)
+    return NewPosting(
+        document_id=document.id,
+        company=document.key.company,
+        version=version,
+        purpose=purpose,
+        reference=voucher.reference,
+        voucher=voucher_to_json(voucher),
+        book=book.fingerprint,
+        after=after,
+        after_reversal=behind_new,
+    )
 
 
 def _reversal(batch: Batch, document: Document, posting: Standing, on: date) -> NewPosting:
     posted = read(batch.tx, posting.id)
     reference = make_reference(document.key.company, document.key.number, posting.version, "reverse")
     red = parse_voucher(bytes(posted["voucher"])).reversed(reference, on)
+    after, behind_new = _last_reversal(document)
     return NewPosting(
         document_id=document.id,
         company=document.key.company,
@@ -109,6 +267,8 @@ def _reversal(batch: Batch, document: Document, posting: Standing, on: date) -> 
         voucher=voucher_to_json(red),
         book=posted["book"],
         reverses=posting.id,
+        after=after,
+        after_reversal=behind_new,
     )
 
 
@@ -122,12 +282,56 @@ def _last_reversal(document: Document) -> tuple[int | None, bool]:
     return (None, True) if open_ones[-1].id < 0 else (open_ones[-1].id, False)
 
 
-def _day_of(event: AnyEvent) -> date:
-    """The day a correction is booked on: what the document says, else the local day of what happened."""
+def _tell_it_stands(batch: Batch, document: Document, item: Arrived, posting: Standing, desk: Desk) -> None:
+    """The new version is booked as it stands: its OA is told so at once, for no answer of the ERP will come."""
+    if document.source not in desk.listening:
+        return
+    standing = read(batch.tx, posting.id)
+    status = Status(
+        company=document.key.company,
+        number=document.key.number,
+        version=item.event.version,
+        state="posted",
+        erp_number=standing["erp_number"],
+        on=None if standing["posted_on"] is None else date.fromisoformat(standing["posted_on"]),
+    )
+    _tell(batch, document, item, status)
+
+
+def _tell(batch: Batch, document: Document, item: Arrived, status: Status) -> None:
+    batch.write_backs.append(
+        NewWriteBack(document.id, document.source, item.event.source, item.event.id, to_text(status))
+    )
+    batch.result.to_write_back.add(document.source)
+
+
+def _version_of(batch: Batch, document: Document, item: Arrived) -> Version:
+    event = item.event
+    sha256 = item.sha256
+    again = event.version == document.version and document.sha256 is not None and sha256 != document.sha256
+    # Other bytes are not other content: another event id, another order of fields.
+    if again and same_content(batch.tx, document, event):
+        sha256 = document.sha256 or sha256
+    return Version(event.version, sha256, event.source, _INTENTS[event.happening], item.released)  # type: ignore[arg-type]
+
+
+def _correction_day(event: AnyEvent, answer: Answer | None, desk: Desk) -> date | None:
+    """The day a correction is booked on: the new version's posting day, else the day of the withdrawal or, where its period
+    is closed, the first open one after it; None where there is none."""
+    if answer is not None and answer.terms.day is not None:
+        return answer.terms.day
+    day = _event_day(event)
+    periods = desk.facts.periods.get(event.company, ())
+    return next_open_day(periods, day, day) if periods else day
+
+
+def _event_day(event: AnyEvent) -> date:
+    """The local day of what happened."""
     data: Any = event.data
-    stated: date | None = getattr(data, "posting_date", None)
-    moment: datetime = getattr(data, "approved_at", None) or data.withdrawn_at
-    return stated or moment.date()
+    if isinstance(data, Withdrawal):
+        return data.withdrawn_at.date()
+    day: date = data.posting_date or data.approved_at.date()
+    return day
 
 
 def _letter(item: Arrived, document: Document, code: str, message: str, *, blocks: bool = False) -> Letter:

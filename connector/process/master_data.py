@@ -9,22 +9,27 @@ import orjson
 from sqlalchemy import RowMapping, select
 
 from connector.conflict import DELETED, Resolution, Side, State, counts, resolve
+from connector.facts import BalanceKey, Facts, Period
+from connector.ledger import periods
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.tables import master_records
 from connector.process.batch import Arrived, Batch
+from connector.process.gather import payables_key
 from contracts.envelope import AnyEvent
+from contracts.findings import Finding
+from contracts.master_data import BudgetRecord, InvoiceRecord, PeriodRecord, RecordDeleted
 
 Owners = Mapping[str, Mapping[str, Side]]
 
 
-def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], owners: Owners) -> None:
+def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], owners: Owners, facts: Facts) -> None:
     """Takes the changes of one record in the order of their versions, each side's numbers on its own."""
     for item in sorted(arrived, key=lambda item: (item.event.time, item.event.version)):
-        _apply_one(batch, document, item, owners)
+        _apply_one(batch, document, item, owners, facts)
 
 
-def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Owners) -> None:
+def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Owners, facts: Facts) -> None:
     event = item.event
     side = event.system
     record = (
@@ -40,6 +45,12 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Owners) 
     base = _kept(record, "base")
     agreed = base if isinstance(base, Mapping) else {}
     resolution = resolve(owners.get(event.kind.split(".")[1], {}), agreed, told["oa"], told["erp"])
+    refused = _keep_accounts(batch, document, event, facts)
+    if refused is not None:
+        letter = Letter.about(event, item.body, item.door, refused.code, str(refused))
+        letter.document_id, letter.findings = document.id, (refused,)
+        batch.park(item, document, letter)
+        return
     _write(batch, document, event, record, told, resolution)
     document.version, document.state = max(document.version, event.version), "known"
     batch.change(document)
@@ -48,6 +59,48 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, owners: Owners) 
     else:
         winners = resolution.winners.items()
         batch.end(item, document, "applied", "; ".join(f"{field}: {winner.rule}" for field, winner in winners))
+
+
+def _keep_accounts(batch: Batch, document: Document, event: AnyEvent, facts: Facts) -> Finding | None:
+    """What a record changes in what booking depends on: a period, a budget, an invoice that payables took."""
+    data: Any = event.data
+    match data:
+        case PeriodRecord():
+            periods.put(batch.tx, event.company, Period(data.id, data.starts_on, data.ends_on, data.state))
+            facts.periods = periods.of_all(batch.tx, facts.periods)
+        case RecordDeleted() if event.kind == "master.period":
+            periods.forget(batch.tx, event.company, data.id)
+            facts.periods = periods.of_all(batch.tx, facts.periods)
+        case BudgetRecord():
+            scope = {
+                name: getattr(data, name) for name in ("period", "department", "project", "cost_centre", "account")
+            }
+            key = BalanceKey("budget", event.company, data.id)
+            facts.set_available(key, data.amount, data.currency, {k: v for k, v in scope.items() if v is not None})
+        case InvoiceRecord():
+            return _take_invoice(document, event, data, facts)
+        case RecordDeleted() if event.kind == "master.invoice":
+            facts.release(document.id, event.version)
+    return None
+
+
+def _take_invoice(document: Document, event: AnyEvent, data: InvoiceRecord, facts: Facts) -> Finding | None:
+    """Payables took (part of) an invoice: what reports claimed of it stays claimed, and both together fit its total."""
+    key = payables_key(data)
+    balance = facts.balances[key]
+    own = facts.uses.get(document.id, {}).get(key)
+    others = balance.used - (own.amount if own is not None else 0)
+    if others and (balance.currency, balance.available) != (data.currency, data.total):
+        expected = f"{balance.available:f} {balance.currency}, as a report registered it"
+        got = f"{data.total:f} {data.currency}"
+        return Finding("ACC-312", "data.total", expected, got, "correct the one that is wrong")
+    if data.used > data.total - others:
+        expected = f"at most {data.total - others:f}, the part no report has claimed"
+        fix = "take it out of payables, or withdraw the report"
+        return Finding("ACC-311", "data.used", expected, f"{data.used:f}", fix)
+    facts.set_available(key, data.total, data.currency, {**balance.detail, "payables": True})
+    facts.use(document.id, event.version, {key: data.used}, "consumed")
+    return None
 
 
 def _values(event: AnyEvent) -> dict[str, Any]:

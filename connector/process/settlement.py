@@ -5,31 +5,45 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import orjson
 from sqlalchemy import text
 
 from connector.adapter import Status
-from connector.ledger import postings
+from connector.facts import Facts
+from connector.ledger import payments, postings
+from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.write_backs import NewWriteBack
+from connector.payment import Payment, settle
+from connector.plan import Standing
 from connector.process.batch import Arrived, Batch
 from contracts.envelope import AnyEvent
+from contracts.findings import Finding
+from contracts.voucher import parse_voucher
 
+_PAYABLES = ("employee_payable", "supplier_payable", "card_clearing")
 _STATES = {"voucher.posted": "posted", "voucher.rejected": "rejected", "voucher.reversed": "reversed"}
 
 
-def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], listening: Collection[str]) -> None:
+def apply(
+    batch: Batch, document: Document, arrived: Sequence[Arrived], listening: Collection[str], facts: Facts
+) -> None:
     """Turns each answer into a write-back for the document's own OA, where that OA takes any."""
     for item in arrived:
         event = item.event
+        if event.kind == "payment":
+            _pay(batch, document, item, listening)
+            continue
         state = _STATES.get(f"{event.kind}.{event.happening}")
         if state is None:
             batch.end(item, document, "applied", "recorded")
             continue
         if state == "reversed" and _reversed_by_hand(batch, document, event):
             note = "reversed in the ERP by somebody else; the ledger follows"
+            facts.release(document.id)
         else:
             note = "recorded"
         status = _status(event, state)
@@ -41,6 +55,51 @@ def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], listenin
         batch.end(item, document, "applied", note)
 
 
+def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[str]) -> None:
+    """A payment, or the taking back of one: the document is open, partly paid or paid by the sum of what is live."""
+    event, data = item.event, item.event.data
+    reverses = event.happening == "reversed"
+    owed = sum((_owed(batch, posting) for posting in document.standing), Decimal(0))
+    told = [
+        Payment(row.number, Decimal(row.amount), made=row.paid, reversed=row.reversed)
+        for row in payments.of(batch.tx, document.id)
+    ]
+    how_far = settle(owed, told, Payment(data.payment_number, data.amount, made=not reverses, reversed=reverses))
+    if isinstance(how_far, Finding):
+        letter = Letter.about(event, item.body, item.door, how_far.code, str(how_far))
+        letter.document_id, letter.findings = document.id, (how_far,)
+        batch.park(item, document, letter)
+        return
+    payments.record(batch.tx, document.id, data.payment_number, data.amount, data.currency, reverses=reverses)
+    note = f"{how_far.state.replace('_', ' ')}: {how_far.paid:f} paid, {how_far.open:f} open"
+    if document.source in listening:
+        states = {"open": "payment_reversed", "partly_paid": "partly_paid", "paid": "paid"}
+        state = "payment_reversed" if reverses else states[how_far.state]
+        status = Status(
+            company=event.company,
+            number=event.number,
+            version=data.document.version,
+            state=state,  # type: ignore[arg-type]
+            on=getattr(data, "paid_on", None) or getattr(data, "reversed_on", None),
+            message=note,
+        )
+        told_text = to_text(status)
+        batch.write_backs.append(NewWriteBack(document.id, document.source, event.source, event.id, told_text))
+        batch.result.to_write_back.add(document.source)
+    batch.end(item, document, "applied", note)
+
+
+def _owed(batch: Batch, posting: Standing) -> Decimal:
+    """What a voucher that stands, or may stand, owes to the employee, the supplier and the card company together."""
+    if posting.purpose == "reverse" or posting.state not in ("POSTED", "SENDING", "UNKNOWN"):
+        return Decimal(0)
+    voucher = parse_voucher(bytes(postings.read(batch.tx, posting.id)["voucher"]))
+    return sum(
+        (line.amount if line.side == "credit" else -line.amount for line in voucher.lines if line.role in _PAYABLES),
+        Decimal(0),
+    )
+
+
 def _told_before(batch: Batch, document: Document, status: Status) -> bool:
     """We told of it when we posted it and the ERP's own feed tells of the same again; or we told of something later, and a
     status never goes backward: answers may overtake each other on the broker."""
@@ -50,7 +109,10 @@ def _told_before(batch: Batch, document: Document, status: Status) -> bool:
 
 
 def _place(status: Status) -> tuple[int, bool]:
-    """Where a status stands in a report's life: a version that was taken back is not posted again."""
+    """Where a status stands in a report's life: a version that was taken back is not posted again. Payments have no place
+    in it."""
+    if status.state in ("partly_paid", "paid", "payment_reversed"):
+        return 0, False
     return status.version, status.state == "reversed"
 
 
@@ -59,7 +121,7 @@ def _reversed_by_hand(batch: Batch, document: Document, event: AnyEvent) -> bool
     version = event.data.document.version
     reversals = {p.reverses for p in document.standing if p.purpose == "reverse" and p.state != "REJECTED"}
     for posting in document.standing:
-        live = posting.purpose == "post" and posting.state == "POSTED" and posting.version == version
+        live = posting.purpose != "reverse" and posting.state == "POSTED" and posting.version == version
         if live and posting.id not in reversals:
             postings.mark_reversed(batch.tx, posting.id)
             return True

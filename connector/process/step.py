@@ -3,31 +3,38 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import structlog
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from connector.channels import Message
 from connector.errors import Unavailable
-from connector.ledger import Ledger, documents
+from connector.facts import Facts
+from connector.ledger import Ledger, balances, books, documents
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document, DocumentKey, EventKey
-from connector.process import expense, master_data, settlement
+from connector.process import advance, expense, master_data, settlement
 from connector.process.batch import Arrived, Batch, BatchResult
+from connector.process.gather import gather
 from connector.process.intake import document_key
 from connector.process.messages import open_messages, reread, same_event
 from connector.retry import call
 from connector.settings import Retry, Security
 from connector.translate import Book
+from contracts.expense import ExpenseReport, SubmittedReport
+
+_PLACES = {"master": 0, "advance": 0}
 
 log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What deciding needs: the ledger, the mapping book, who signs, who owns a field, and which OAs listen."""
+    """What deciding needs: the ledger, the mapping book, who signs, who owns a field, which OAs listen, and the companies
+    whose ERP cannot take a voucher back."""
 
     ledger: Ledger
     book: Callable[[], Book]
@@ -35,6 +42,8 @@ class Step:
     retry: Retry
     owners: master_data.Owners
     listening: Collection[str]
+    irreversible: Collection[str] = ()
+    _archived: set[str] = field(default_factory=set)  # books that the ledger keeps already
 
     def apply(self, messages: Sequence[Message], door: str = "broker") -> BatchResult:
         """Decides about every message in one transaction and returns after its commit: only then may they be
@@ -71,13 +80,22 @@ class Step:
             held = documents.hold(tx, [(key, items[0].event.source) for key, items in lanes.items()])
             seen = documents.already_read(tx, [item.key for item in arrived])
             batch = Batch(tx, held, seen)
-            for key, items in lanes.items():
-                document = held[key]
-                self._process(batch, document, self._unread(batch, document, items))
+            unread = {key: self._unread(batch, held[key], items) for key, items in lanes.items()}
+            book = self.book()
+            facts = _gather(tx, book, held, unread)
+            desk = expense.Desk(book, facts, self.listening, self.irreversible)
+            # What reports depend on first: a report and its advance may come in one batch.
+            for key in sorted(unread, key=lambda key: _PLACES.get(key.kind.split(".")[0], 1)):
+                self._process(batch, held[key], unread[key], desk)
+            balances.write(tx, facts)
+            if book.fingerprint not in self._archived and any(key.kind == "expense.report" for key in unread):
+                books.archive(tx, book)
             for letter in letters:
                 batch.park_bytes(letter)
             batch.result.read = len(arrived) + len(letters)
-            return batch.write()
+            result = batch.write()
+        self._archived.add(book.fingerprint)
+        return result
 
     def _unread(self, batch: Batch, document: Document, items: Sequence[Arrived]) -> list[Arrived]:
         """Of what arrived for a document, what was not read before; plus the versions of it that wait."""
@@ -105,20 +123,20 @@ class Step:
             unread.setdefault(item.key, item)
         return list(unread.values())
 
-    def _process(self, batch: Batch, document: Document, items: Sequence[Arrived]) -> None:
+    def _process(self, batch: Batch, document: Document, items: Sequence[Arrived], desk: expense.Desk) -> None:
         """Hands the events of a document to the process manager of their kind."""
         reports = [item for item in items if item.event.kind == "expense.report"]
         answers = [item for item in items if item.event.kind in ("voucher", "payment")]
         records = [item for item in items if item.event.kind.startswith("master.")]
         if reports:
-            expense.apply(batch, document, reports, self.book())
+            expense.apply(batch, document, reports, desk)
         if answers:
-            settlement.apply(batch, document, answers, self.listening)
+            settlement.apply(batch, document, answers, self.listening, desk.facts)
         if records:
-            master_data.apply(batch, document, records, self.owners)
-        for item in items:
-            if item.event.kind == "advance":
-                batch.end(item, document, "applied", "recorded")
+            master_data.apply(batch, document, records, self.owners, desk.facts)
+        advances = [item for item in items if item.event.kind == "advance"]
+        if advances:
+            advance.apply(batch, document, advances, desk.book, desk.facts)
 
     def _give_up(self, arrived: Sequence[Arrived], letters: Sequence[Letter], error: Exception) -> BatchResult:
         """Parks the one message that breaks our own code or the database, with the error."""
@@ -137,6 +155,20 @@ class Step:
             batch.result.read = 1
             batch.result.duplicates = 0
             return batch.write()
+
+
+def _gather(
+    tx: Connection, book: Book, held: Mapping[DocumentKey, Document], unread: Mapping[DocumentKey, Sequence[Arrived]]
+) -> Facts:
+    """What deciding about these events depends on."""
+    events = [item.event for items in unread.values() for item in items]
+    reports = []
+    for event in events:
+        if isinstance(event.data, ExpenseReport):
+            reports.append(event.data)
+        elif isinstance(event.data, SubmittedReport):
+            reports.append(expense.as_approved(event.data, event))
+    return gather(tx, book, reports, events, [held[key].id for key, items in unread.items() if items])
 
 
 def _key_reused(item: Arrived, document: Document) -> Letter:

@@ -73,7 +73,7 @@ def upgrade() -> None:
         sa.Column("waiting", sa.Integer(), nullable=False),
         sa.Column("released", sa.Integer(), nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
-        sa.Column("book", sa.String(length=64), nullable=True),
+        sa.Column("evidence", sa.String(length=64), nullable=False),
         sa.Column("moved_at", Instant(), server_default=now(), nullable=False),
         sa.Column("created_at", Instant(), server_default=now(), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_releases"),

@@ -1,0 +1,96 @@
+"""The story of an advance: paid to an employee, claimed by reports, given back. What is open of it is kept to the cent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+from connector.facts import BalanceKey, Facts
+from connector.ledger.deadletters import Letter
+from connector.ledger.documents import Document
+from connector.process.batch import Arrived, Batch, NewPosting
+from connector.translate import Book, Refusal
+from connector.translate.advance import to_advance_voucher
+from contracts.advance import AdvancePaid, AdvanceReturned
+from contracts.findings import Finding
+from contracts.voucher import to_json as voucher_to_json
+
+
+def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], book: Book, facts: Facts) -> None:
+    """Takes payments and returns of one advance in the order of their versions."""
+    for item in sorted(arrived, key=lambda item: item.event.version):
+        _apply_one(batch, document, item, book, facts)
+
+
+def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book, facts: Facts) -> None:
+    event = item.event
+    advance: AdvancePaid | AdvanceReturned = event.data
+    key = BalanceKey("advance", event.company, event.number)
+    balance = facts.balances[key]
+    paid = isinstance(advance, AdvancePaid)
+    if paid and event.version < document.version:
+        batch.end(item, document, "superseded", f"version {document.version} is here already")
+        return
+    detail = dict(balance.detail)
+    refused = _refused(advance, facts, key)
+    if refused is not None:
+        letter = Letter.about(event, item.body, item.door, refused.code, str(refused))
+        letter.document_id, letter.findings = document.id, (refused,)
+        batch.park(item, document, letter)
+        return
+    if paid:
+        detail |= {"paid": f"{advance.amount:f}", "employee": advance.employee.id}
+        detail["rate"] = None if advance.rate is None else f"{advance.rate.value:f}"
+    else:
+        detail["returned"] = f"{Decimal(detail.get('returned', '0')) + advance.amount:f}"
+    available = Decimal(detail.get("paid", "0")) - Decimal(detail.get("returned", "0"))
+    note = f"{advance.amount:f} {advance.currency} {'paid' if paid else 'returned'}, {available - balance.used:f} open"
+    if _is_booked_here(event.company, event.system, advance, book):
+        rate = detail.get("rate")
+        voucher = to_advance_voucher(advance, book, paid_rate=None if rate is None else Decimal(rate))
+        if isinstance(voucher, Refusal):
+            letter = Letter.about(event, item.body, item.door, voucher.code, str(voucher.findings[0]))
+            letter.document_id, letter.findings, letter.waits_for = document.id, voucher.findings, voucher.waits_for
+            batch.park(item, document, letter)
+            return
+        batch.post(
+            document,
+            NewPosting(
+                document_id=document.id,
+                company=event.company,
+                version=event.version,
+                purpose="post" if paid else "adjust",
+                reference=voucher.reference,
+                voucher=voucher_to_json(voucher),
+                book=book.fingerprint,
+            ),
+        )
+    facts.set_available(key, available, advance.currency, detail)
+    document.version, document.state = max(document.version, event.version), "known"
+    batch.change(document)
+    batch.end(item, document, "applied", note)
+
+
+def _refused(advance: AdvancePaid | AdvanceReturned, facts: Facts, key: BalanceKey) -> Finding | None:
+    """A return above what is open, or a payment that no longer covers what was claimed."""
+    balance = facts.balances[key]
+    known = "paid" in balance.detail
+    if known and balance.currency != advance.currency:
+        fix = "correct the currency"
+        return Finding("ACC-305", "data.currency", f"{balance.currency}, which it was paid in", advance.currency, fix)
+    returned = Decimal(balance.detail.get("returned", "0"))
+    if isinstance(advance, AdvanceReturned) and known and advance.amount > balance.open:
+        fix = "correct the return, or withdraw the report that claimed it"
+        return Finding("ACC-304", "data.amount", f"at most {balance.open:f}", f"{advance.amount:f}", fix)
+    if isinstance(advance, AdvancePaid) and advance.amount - returned < balance.used:
+        fix = "withdraw the reports that claimed it first"
+        needed = balance.used + returned
+        return Finding("ACC-304", "data.amount", f"at least {needed:f}, used and returned", f"{advance.amount:f}", fix)
+    return None
+
+
+def _is_booked_here(company: str, system: str, advance: AdvancePaid | AdvanceReturned, book: Book) -> bool:
+    """What the ERP tells of stands in its books already; what the OA tells is booked where the company says so."""
+    day = advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on
+    view = book.view(company, day)
+    return system == "oa" and view is not None and view.row.advances == "booked"

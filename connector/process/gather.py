@@ -1,0 +1,129 @@
+"""Gathers for a batch everything that booking it depends on: a handful of statements, however many documents there are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from connector.facts import GROUP, BalanceKey, Facts, RecordKey
+from connector.ledger import balances, periods, records
+from connector.preflight import claimed_invoices, stated_dimensions
+from connector.translate import Book
+from connector.translate.voucher import view_of
+from contracts.advance import AdvancePaid, AdvanceReturned
+from contracts.envelope import AnyEvent
+from contracts.expense import ExpenseReport
+from contracts.master_data import BudgetRecord, InvoiceRecord
+
+_KINDS = ("department", "employee", "project", "cost_centre", "supplier", "account")
+_ZERO = Decimal(0)
+
+
+def gather(
+    tx: Connection,
+    book: Book,
+    reports: Sequence[ExpenseReport],
+    events: Iterable[AnyEvent] = (),
+    document_ids: Collection[int] = (),
+    *,
+    lock: bool = True,
+) -> Facts:
+    """What is known about these reports and documents. With `lock`, balances stay as they are until the transaction
+    ends, and whoever locks writes them back (`balances.write`)."""
+    companies = {report.company for report in reports} | {event.company for event in events}
+    facts = Facts()
+    if not companies:
+        return facts
+    facts.periods = periods.of_all(tx, companies)
+    if document_ids:
+        facts.year_accepted = periods.accepted(tx, document_ids)
+    _gather_balances(tx, facts, reports, events, document_ids, lock=lock)
+    if reports:
+        _gather_records(tx, facts, reports, book)
+    return facts
+
+
+def _gather_balances(
+    tx: Connection,
+    facts: Facts,
+    reports: Sequence[ExpenseReport],
+    events: Iterable[AnyEvent],
+    document_ids: Collection[int],
+    *,
+    lock: bool,
+) -> None:
+    made: dict[BalanceKey, tuple[str, Decimal]] = {}
+    known: set[BalanceKey] = set()
+    for report in reports:
+        known |= {BalanceKey("advance", report.company, claim.number) for claim in report.advances}
+        made |= {key: (currency, total) for key, (currency, total, *_) in claimed_invoices(report).items()}
+    for event in events:
+        made |= _told_by(event)
+    every = balances.budgets_of(tx, {report.company for report in reports}) if reports else []
+    chosen = _budgets_for(every, reports)
+    balances.gather(tx, facts, document_ids, known, made, chosen, lock=lock)
+    for id_, key, _ in every:
+        if id_ in chosen:
+            facts.budgets_of.setdefault(key.company, []).append(key)
+
+
+def _told_by(event: AnyEvent) -> Mapping[BalanceKey, tuple[str, Decimal]]:
+    """The balance that an event tells of."""
+    data: Any = event.data
+    if isinstance(data, (AdvancePaid, AdvanceReturned)):
+        return {BalanceKey("advance", event.company, data.number): (data.currency, _ZERO)}
+    if isinstance(data, BudgetRecord):
+        return {BalanceKey("budget", event.company, data.id): (data.currency, data.amount)}
+    if isinstance(data, InvoiceRecord):
+        return {payables_key(data): (data.currency, data.total)}
+    return {}
+
+
+def payables_key(record: InvoiceRecord) -> BalanceKey:
+    """The invoice that payables booked, as reports name it."""
+    code = record.invoice_code
+    return BalanceKey("invoice", GROUP, record.id if code is None else f"{code}/{record.id}")
+
+
+def _budgets_for(
+    every: Sequence[tuple[int, BalanceKey, Mapping[str, Any]]], reports: Sequence[ExpenseReport]
+) -> set[int]:
+    """The budgets that these reports may fall under, by what they name: a company may have thousands."""
+    if not every:
+        return set()
+    named: dict[str, set[str]] = {}
+    for report in reports:
+        named.setdefault(report.company, set()).update(
+            f"{kind}/{value}" for _, kind, value in stated_dimensions(report)
+        )
+    return {
+        id_
+        for id_, key, scope in every
+        if all(
+            f"{kind}/{scope[kind]}" in named.get(key.company, ())
+            for kind in ("department", "project", "cost_centre")
+            if scope.get(kind)
+        )
+    }
+
+
+def _gather_records(tx: Connection, facts: Facts, reports: Sequence[ExpenseReport], book: Book) -> None:
+    companies = {report.company for report in reports}
+    facts.fed = records.fed(tx, companies, _KINDS)
+    if not facts.fed:
+        return
+    wanted = {key for report in reports for key in _record_keys(report, book)}
+    wanted |= {RecordKey(company, "account", account) for company in companies for account in book.chart}
+    facts.records = records.known(tx, {key for key in wanted if (key.company, key.kind) in facts.fed})
+
+
+def _record_keys(report: ExpenseReport, book: Book) -> Iterable[RecordKey]:
+    view = view_of(report, book)
+    for _, kind, value in stated_dimensions(report):
+        yield RecordKey(report.company, kind, value)
+        if view is not None and view.translates(kind):
+            rows = [row for row in book.dimensions if row.dimension == kind and row.value == value]
+            yield from (RecordKey(report.company, kind, row.target) for row in rows)
