@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast, get_args
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails
 
-from connector.errors import Misconfigured
+from connector.translate import sheets
+from connector.translate.expression import ExpressionRefused, Wanted, compile_expression
 from connector.translate.tables import (
     ANY,
     EXPENSE_ACCOUNT,
     OPTIONAL_ROW_TYPES,
     ROW_TYPES,
+    ROWS_MAX,
     AccountRow,
     ChartRow,
     CompanyRow,
@@ -33,10 +36,12 @@ from connector.translate.tables import (
     TaxRow,
     ToleranceRow,
     bad,
+    near,
     overlaps,
     ranked,
     read_table,
 )
+from connector.translate.tables import BookRefused as BookRefused  # It is a book that is refused.
 from connector.translate.yaml_text import Place, read_yaml
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
@@ -46,24 +51,15 @@ STARTER = Path(__file__).parent / "starter"
 BOOK_FILE = "book.yaml"
 FILE_BYTES_MAX = 32 * 1024 * 1024
 BOOK_BYTES_MAX = 1024 * 1024
+FILES_MAX = 100  # Of one table: a group may keep one for each company.
+RULES_MAX = 200
 CACHED_LOOKUPS_MAX = 50_000  # Answers kept per company; more keys than this start over.
 # Raise it when the same book makes other vouchers than before: postings record which arithmetic made them.
 ARITHMETIC = "1"
 
+_TABLES: Mapping[str, type[Row]] = {**ROW_TYPES, **OPTIONAL_ROW_TYPES}
+
 MemoOf = Callable[[ExpenseReport, Line | None, AdvanceClaim | None], str | None]
-
-
-class BookRefused(Misconfigured):
-    """The mapping book is wrong; `findings` says everything that is, each at its file:line."""
-
-    default_code = "MAP-210"
-
-    def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__(
-            "the mapping book is wrong:\n"
-            + "\n".join(f"  {f.path}: expected {f.expected}, got {f.got}; {f.fix}" for f in findings)
-        )
-        self.findings = tuple(findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +263,7 @@ class Book:
     pairs: Sequence[Pair] = ()
     translated: frozenset[str] = frozenset()
     files: Mapping[str, bytes] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[str]] = field(default_factory=dict)  # The files of each table.
     _views: dict[str, tuple[CompanyView, ...]] = field(default_factory=dict)
     _shapes: dict[tuple[tuple[str, bool], ...], int] = field(default_factory=dict)
 
@@ -308,14 +305,38 @@ class Book:
         return sorted(self.by_category)
 
 
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.-]{0,59}$")]
+Title = Annotated[Mapping[str, str], Field(default_factory=dict)]
+FileNames = Annotated[
+    tuple[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.(csv|xlsx)$")], ...],
+    BeforeValidator(lambda names: [part.strip() for part in names.split(",")] if isinstance(names, str) else names),
+    Field(min_length=1, max_length=FILES_MAX),
+]
+
+
 class _RuleText(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    id: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9.-]{0,59}$")]
+    id: Id
     role: Role
+    when: str | None = None
+    account: str | None = None
+    priority: int = Field(default=0, ge=-1000, le=1000)
     merge: bool = False
     memo: Annotated[str, StringConstraints(max_length=200)] | None = None
-    title: Mapping[str, str] = Field(default_factory=dict)
+    title: Title
+
+
+class _PairText(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: Id
+    when: str | None = None
+    debit: str
+    credit: str
+    amount: str
+    merge: bool = False
+    title: Title
 
 
 class _BookText(BaseModel):
@@ -323,11 +344,20 @@ class _BookText(BaseModel):
 
     name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
     version: Annotated[str, StringConstraints(min_length=1, max_length=40)]
-    title: Mapping[str, str] = Field(default_factory=dict)
-    tables: Mapping[str, Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]+\.csv$")]]
-    rules: Annotated[list[_RuleText], Field(min_length=1, max_length=200)]
+    title: Title
+    tables: Mapping[str, FileNames]
+    rules: Annotated[list[_RuleText], Field(min_length=1, max_length=RULES_MAX)]
+    pairs: Annotated[list[_PairText], Field(max_length=RULES_MAX)] = Field(default_factory=list)
 
 
+# Which of `line` and `advance` a voucher line of a role always comes from.
+_PRESENT: Mapping[Role, tuple[str, ...]] = {
+    **dict.fromkeys(
+        ("expense", "accrual", "non_deductible_tax", "input_tax", "pending_tax", "tax_transfer_out"), ("line",)
+    ),
+    **dict.fromkeys(("advance", "exchange_difference"), ("advance",)),
+}
+# Roles that every book has a rule for; a book without advances in other currencies, accruals or payments needs no more.
 _ROLES: tuple[Role, ...] = (
     "expense", "non_deductible_tax", "input_tax", "pending_tax", "tax_transfer_out", "rounding",
     "employee_receivable", "advance", "employee_payable", "card_clearing", "supplier_payable",
@@ -337,34 +367,82 @@ _ROLES: tuple[Role, ...] = (
 def load_book(path: Path | None = None) -> Book:
     """The mapping book in this folder, or the starter book. Raises BookRefused with everything that is wrong in it."""
     folder = STARTER if path is None else path
+
+    def from_disk(name: str, bytes_max: int) -> bytes | Finding:
+        try:
+            with (folder / name).open("rb") as file:
+                return file.read(bytes_max + 1)
+        except OSError as error:
+            return bad(name, f"a readable file in {folder.name}", error.strerror or str(error), "add the file")
+
+    return _read_book(from_disk)
+
+
+def read_book(files: Mapping[str, bytes]) -> Book:
+    """The mapping book in these files, by name: `read_book(book.files)` is the same book, its fingerprint too.
+    Raises BookRefused like `load_book`."""
+
+    def from_memory(name: str, bytes_max: int) -> bytes | Finding:
+        return files.get(name, bad(name, "a file of the book", "none", "add the file"))
+
+    return _read_book(from_memory)
+
+
+def _read_book(fetch: Callable[[str, int], bytes | Finding]) -> Book:
     findings: list[Finding] = []
-    files: dict[str, bytes] = {}
-    content = _read(folder, BOOK_FILE, BOOK_BYTES_MAX, files, findings)
+    files = _Files(fetch, findings)
+    content = files.read(BOOK_FILE, BOOK_BYTES_MAX)
     read = _book_text(content, findings) if content is not None else None
     if read is None:
         raise BookRefused(findings)
     text, marks = read
-    tables = {name: _table(folder, text, name, row_type, files, findings) for name, row_type in ROW_TYPES.items()}
+    tables = {name: _table(files, text, marks, name, findings) for name in ROW_TYPES}
     tables |= {
-        name: _table(folder, text, name, row_type, files, findings) if name in text.tables else []
-        for name, row_type in OPTIONAL_ROW_TYPES.items()
+        name: _table(files, text, marks, name, findings) if name in text.tables else [] for name in OPTIONAL_ROW_TYPES
     }
-    rules = _rules(text, marks, findings)
     chart = {row.account: row for row in _of(ChartRow, tables["chart"])}
+    rules = _rules(text, marks, chart, findings)
+    pairs = _pairs(text, marks, chart, findings)
     accounts, roles = _of(AccountRow, tables["accounts"]), _of(RoleRow, tables["roles"])
     payables, dimensions = _of(PayableRow, tables["payables"]), _of(DimensionRow, tables["dimensions"])
-    _check_accounts([*accounts, *roles, *payables], chart, findings)
-    if findings:
-        raise BookRefused(findings)
+    per_diems = _of(PerDiemRow, tables["per_diem"])
     by_category: dict[str, list[AccountRow]] = {}
     for row in accounts:
         by_category.setdefault(row.category, []).append(row)
+    _check_accounts([*accounts, *roles, *payables], chart, findings)
+    _check_allowances(per_diems, by_category, findings)
+    if findings:
+        raise BookRefused(findings)
     return Book(
-        text.name, text.version, _fingerprint(files), rules, _of(CompanyRow, tables["companies"]), chart, accounts, roles,
-        _of(TaxRow, tables["tax"]), _with_fallback(by_category), payables, dimensions,
-        _of(PerDiemRow, tables["per_diem"]), _of(PeriodRow, tables["periods"]), _of(ToleranceRow, tables["tolerances"]),
-        translated=frozenset(row.dimension for row in dimensions), files=files,
+        text.name, text.version, _fingerprint(files.known), rules, _of(CompanyRow, tables["companies"]), chart, accounts, roles,
+        _of(TaxRow, tables["tax"]), _with_fallback(by_category), payables, dimensions, per_diems,
+        _of(PeriodRow, tables["periods"]), _of(ToleranceRow, tables["tolerances"]), pairs,
+        translated=frozenset(row.dimension for row in dimensions), files=files.known, tables=text.tables,
     )  # fmt: skip
+
+
+class _Files:
+    """The files of a book as they are asked for: each is read once, and remembered under its name."""
+
+    def __init__(self, fetch: Callable[[str, int], bytes | Finding], findings: list[Finding]) -> None:
+        self._fetch = fetch
+        self._findings = findings
+        self._lacking: set[str] = set()
+        self.known: dict[str, bytes] = {}
+
+    def read(self, name: str, bytes_max: int) -> bytes | None:
+        """The file, or None with a finding, once, where there is none or it is too large."""
+        if name in self.known or name in self._lacking:
+            return self.known.get(name)
+        content = self._fetch(name, bytes_max)
+        if isinstance(content, bytes) and len(content) > bytes_max:
+            content = bad(name, f"at most {bytes_max} bytes", "more", "split the book")
+        if isinstance(content, Finding):
+            self._lacking.add(name)
+            self._findings.append(content)
+            return None
+        self.known[name] = content
+        return content
 
 
 def _with_fallback(by_category: Mapping[str, Sequence[AccountRow]]) -> Mapping[str, Sequence[AccountRow]]:
@@ -386,20 +464,6 @@ class _Default(dict[str, Sequence[AccountRow]]):
         return super().get(key, self._rest)
 
 
-def _read(folder: Path, name: str, bytes_max: int, files: dict[str, bytes], findings: list[Finding]) -> bytes | None:
-    try:
-        with (folder / name).open("rb") as file:
-            content = file.read(bytes_max + 1)
-    except OSError as error:
-        findings.append(bad(name, f"a readable file in {folder.name}", error.strerror or str(error), "add the file"))
-        return None
-    if len(content) > bytes_max:
-        findings.append(bad(name, f"at most {bytes_max} bytes", "more", "split the book"))
-        return None
-    files[name] = content
-    return content
-
-
 def _book_text(content: bytes, findings: list[Finding]) -> tuple[_BookText, Mapping[Place, int]] | None:
     read = read_yaml(BOOK_FILE, content, findings)
     if read is None:
@@ -412,52 +476,158 @@ def _book_text(content: bytes, findings: list[Finding]) -> tuple[_BookText, Mapp
             place = detail["loc"]
             while place and place not in marks:
                 place = place[:-1]
-            name = ".".join(map(str, detail["loc"])) or "book"
-            findings.append(
-                bad(
-                    f"{BOOK_FILE}:{marks.get(place, 1)}",
-                    f"{name}: {detail['msg']}",
-                    repr(detail["input"])[:80],
-                    "correct it",
-                )
-            )
+            findings.append(_text_fault(f"{BOOK_FILE}:{marks.get(place, 1)}", detail))
     return None
 
 
-def _table(
-    folder: Path, text: _BookText, name: str, row_type: type[RowT], files: dict[str, bytes], findings: list[Finding]
-) -> list[RowT]:
+def _text_fault(at: str, detail: ErrorDetails) -> Finding:
+    """What pydantic found wrong in book.yaml, with the name that was meant where one is near."""
+    place = detail["loc"]
+    last = place[-1] if place else ""
+    if detail["type"] == "extra_forbidden":
+        texts: Mapping[str, type[BaseModel]] = {"rules": _RuleText, "pairs": _PairText}
+        known = (texts.get(str(place[0]), _BookText) if len(place) > 1 else _BookText).model_fields
+        return bad(at, f"keys {', '.join(known)}", str(last), near(str(last), known, "remove the key"))
+    name, got = ".".join(map(str, place)) or "book", detail["input"]
+    fix = near(got, get_args(Role), "correct it") if last == "role" and isinstance(got, str) else "correct it"
+    return bad(at, f"{name}: {detail['msg']}", repr(got)[:80], fix)
+
+
+def _table(files: _Files, text: _BookText, marks: Mapping[Place, int], name: str, findings: list[Finding]) -> list[Row]:
+    """The rows of all files of a table, in the order of the files."""
     if name not in text.tables:
         findings.append(bad(BOOK_FILE, f"a table named {name!r}", "none", f"add `{name}: {name}.csv` under tables"))
         return []
-    content = _read(folder, text.tables[name], FILE_BYTES_MAX, files, findings)
-    rows = read_table(text.tables[name], content, row_type, findings) if content is not None else []
+    row_type = _TABLES[name]
+    rows: list[Row] = []
+    for file in dict.fromkeys(text.tables[name]):
+        content = files.read(file, FILE_BYTES_MAX)
+        if content is None:
+            continue
+        if file.endswith(".xlsx"):
+            rows += sheets.read_sheet(file, name, content, row_type, findings)
+        else:
+            rows += read_table(file, content, row_type, findings)
+    if len(rows) > ROWS_MAX:
+        at = f"{BOOK_FILE}:{marks.get(('tables', name), 1)}"
+        findings.append(bad(at, f"at most {ROWS_MAX} rows in {name}", str(len(rows)), "split the book by company"))
     overlaps(rows, findings)
     return rows
 
 
-def _rules(text: _BookText, marks: Mapping[Place, int], findings: list[Finding]) -> Mapping[Role, Rule]:
-    rules: dict[Role, Rule] = {}
+def _rules(
+    text: _BookText, marks: Mapping[Place, int], chart: Mapping[str, ChartRow], findings: list[Finding]
+) -> Mapping[Role, Rule]:
+    """For each role the rule that is asked first; the others hang on it. A higher priority is asked first, then the file's
+    order."""
+    chains: dict[Role, list[Rule]] = {}
     ids: set[str] = set()
-    for position, rule in enumerate(text.rules):
+    order = sorted(range(len(text.rules)), key=lambda place: -text.rules[place].priority)
+    for position in order:
+        rule = text.rules[position]
         at = f"{BOOK_FILE}:{marks.get(('rules', position), 1)}"
-        if rule.id in ids or rule.role in rules:
+        _check_id(rule.id, at, ids, findings)
+        earlier = chains.setdefault(rule.role, [])
+        if earlier and text.rules[earlier[-1].position].when is None:
             findings.append(
-                bad(at, "one rule per id and per role", f"{rule.id} for {rule.role}", "remove or rename one of them")
+                bad(
+                    at, f"one rule per role, or a condition (when) on {earlier[-1].id}, which is asked before",
+                    f"{rule.id} for {rule.role}, which no line can reach", "add the condition, or remove one of them",
+                )
+            )  # fmt: skip
+        place = ("rules", position)
+        earlier.append(
+            Rule(
+                rule.id, rule.role, rule.merge, _memo(rule.memo, at, findings), at, position, rule.title,
+                _expression(rule.when, "boolean", (*place, "when"), _PRESENT.get(rule.role, ()), marks, findings),
+                _named_account(rule, (*place, "account"), marks, chart, findings),
             )
-        ids.add(rule.id)
-        rules[rule.role] = Rule(
-            rule.id, rule.role, rule.merge, _memo(rule.memo, at, findings), at, position, rule.title
-        )
+        )  # fmt: skip
     for role in _ROLES:
-        if role not in rules:
+        if role not in chains:
             findings.append(bad(BOOK_FILE, f"a rule for the role {role}", "none", "add it under rules"))
-    known = {**ROW_TYPES, **OPTIONAL_ROW_TYPES}
-    for name in sorted(text.tables.keys() - known.keys()):
-        findings.append(
-            bad(f"{BOOK_FILE}:{marks.get(('tables', name), 1)}", f"tables {', '.join(known)}", name, "remove it")
-        )
-    return rules
+    for name in sorted(text.tables.keys() - _TABLES.keys()):
+        at = f"{BOOK_FILE}:{marks.get(('tables', name), 1)}"
+        findings.append(bad(at, f"tables {', '.join(_TABLES)}", name, near(name, _TABLES, "remove it")))
+    return {role: _chained(rules) for role, rules in chains.items()}
+
+
+def _chained(rules: Sequence[Rule]) -> Rule:
+    last: Rule | None = None
+    for rule in reversed(rules):
+        last = replace(rule, otherwise=last)
+    assert last is not None, "a role is known by its rules"
+    return last
+
+
+def _pairs(
+    text: _BookText, marks: Mapping[Place, int], chart: Mapping[str, ChartRow], findings: list[Finding]
+) -> tuple[Pair, ...]:
+    ids = {rule.id for rule in text.rules}
+    pairs: list[Pair] = []
+    for position, pair in enumerate(text.pairs):
+        place = ("pairs", position)
+        at = f"{BOOK_FILE}:{marks.get(place, 1)}"
+        _check_id(pair.id, at, ids, findings)
+        for side, account in (("debit", pair.debit), ("credit", pair.credit)):
+            if account not in chart:
+                line = marks.get((*place, side), 1)
+                findings.append(_not_in_chart(f"{BOOK_FILE}:{line}", account, chart))
+        amount = _expression(pair.amount, "number", (*place, "amount"), ("line",), marks, findings)
+        when = _expression(pair.when, "boolean", (*place, "when"), ("line",), marks, findings)
+        if amount is not None:
+            # Behind the rules, so that its lines stand below theirs.
+            where = len(text.rules) + position
+            pairs.append(Pair(pair.id, pair.debit, pair.credit, amount, when, pair.merge, at, where, pair.title))
+    return tuple(pairs)
+
+
+def _check_id(name: str, at: str, ids: set[str], findings: list[Finding]) -> None:
+    if name in ids:
+        findings.append(bad(at, "one rule per id", name, "rename one of them"))
+    ids.add(name)
+
+
+def _expression(
+    source: str | None, wants: Wanted, place: Place, present: Sequence[str], marks: Mapping[Place, int], findings: list[Finding],
+    constants: set[str] | None = None,
+) -> Callable[[Scope], Any] | None:  # fmt: skip
+    """The expression at a place of book.yaml, ready to be asked; None with a finding where it is no sound one."""
+    if source is None:
+        return None
+    try:
+        compiled = compile_expression(source, f"{BOOK_FILE}:{marks.get(place, 1)}", wants, present)
+    except ExpressionRefused as refused:
+        findings.extend(refused.findings)
+        return None
+    if constants is not None:
+        constants |= compiled.constants
+    return compiled.evaluate
+
+
+def _named_account(
+    rule: _RuleText, place: Place, marks: Mapping[Place, int], chart: Mapping[str, ChartRow], findings: list[Finding]
+) -> Callable[[Scope], str] | None:
+    """The account that a rule names: an account of the chart as it stands there, or an expression that gives one."""
+    if rule.account is None:
+        return None
+    if rule.account in chart:
+        fixed = rule.account
+        return lambda scope: fixed
+    constants: set[str] = set()
+    found = _expression(rule.account, "text", place, _PRESENT.get(rule.role, ()), marks, findings, constants)
+    at = f"{BOOK_FILE}:{marks.get(place, 1)}"
+    findings.extend(_not_in_chart(at, account, chart) for account in sorted(constants - chart.keys()))
+    return found
+
+
+def _not_in_chart(at: str, account: str, chart: Mapping[str, ChartRow]) -> Finding:
+    return bad(
+        at,
+        "an account of the chart",
+        account,
+        near(account, chart, "add the account to the chart table, or correct it"),
+    )
 
 
 _MEMO_FIELDS: Mapping[str, MemoOf] = {
@@ -504,6 +674,21 @@ def _check_accounts(
         findings.append(
             bad(row.at, "an account of the chart", row.account, "add the account to the chart table, or correct it")
         )
+
+
+def _check_allowances(
+    rows: Sequence[PerDiemRow], by_category: Mapping[str, Sequence[AccountRow]], findings: list[Finding]
+) -> None:
+    for row in rows:
+        if row.above not in by_category and ANY not in by_category:
+            findings.append(
+                bad(
+                    row.at,
+                    "above: a category of the accounts table",
+                    row.above,
+                    near(row.above, by_category, "add it there"),
+                )
+            )
 
 
 T = TypeVar("T", bound=Row)

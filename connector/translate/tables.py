@@ -7,12 +7,14 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from connector.errors import Misconfigured
 from contracts.amount import minor_digits
 from contracts.findings import Finding
 from contracts.voucher import Role
@@ -58,6 +60,19 @@ Account = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
 Share = Annotated[Decimal, BeforeValidator(lambda text: text or "1"), Field(ge=0, le=1)]
 Day = Annotated[date, BeforeValidator(lambda text: date.fromisoformat(text) if isinstance(text, str) else text)]
 Zone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
+
+
+class BookRefused(Misconfigured):
+    """The mapping book is wrong; `findings` says everything that is, each at its file:line."""
+
+    default_code = "MAP-210"
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(
+            "the mapping book is wrong:\n"
+            + "\n".join(f"  {f.path}: expected {f.expected}, got {f.got}; {f.fix}" for f in findings)
+        )
+        self.findings = tuple(findings)
 
 
 class Row(BaseModel):
@@ -216,38 +231,50 @@ def read_table(name: str, content: bytes, row_type: type[RowT], findings: list[F
         findings.append(bad(name, "UTF-8 text", f"a byte at {error.start} that is not", "save the file as CSV UTF-8"))
         return []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    rows: list[RowT] = []
     try:
-        header = [cell.strip() for cell in next(reader, [])]
-        if not _header_is_right(f"{name}:1", header, row_type, findings):
-            return []
-        for cells in reader:
-            at = f"{name}:{reader.line_num}"
-            if not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#"):
-                continue
-            if len(rows) >= ROWS_MAX:
-                findings.append(bad(at, f"at most {ROWS_MAX} rows", "more", "split the book by company"))
-                break
-            row = _row(at, header, cells, row_type, findings)
-            if row is not None:
-                rows.append(row)
+        header = next(reader, [])
+        lines = ((f"{name}:{reader.line_num}", cells) for cells in reader)
+        return read_rows(f"{name}:1", header, lines, row_type, findings)
     except csv.Error as error:
-        findings.append(
-            bad(
-                f"{name}:{reader.line_num}",
-                "CSV with commas and double quotes",
-                str(error),
-                "mend the quotes of this line",
-            )
-        )
+        at = f"{name}:{reader.line_num}"
+        findings.append(bad(at, "CSV with commas and double quotes", str(error), "mend the quotes of this line"))
+        return []
+
+
+def read_rows(
+    at: str,
+    header: Sequence[str],
+    lines: Iterable[tuple[str, Sequence[str]]],
+    row_type: type[RowT],
+    findings: list[Finding],
+) -> list[RowT]:
+    """The rows below a header, each with its place. Empty lines and such that begin with # are left out."""
+    columns = [cell.strip() for cell in header]
+    if not _header_is_right(at, columns, row_type, findings):
+        return []
+    rows: list[RowT] = []
+    for place, cells in lines:
+        if is_note(cells):
+            continue
+        if len(rows) >= ROWS_MAX:
+            findings.append(bad(place, f"at most {ROWS_MAX} rows", "more", "split the book by company"))
+            break
+        row = _row(place, columns, cells, row_type, findings)
+        if row is not None:
+            rows.append(row)
     return rows
+
+
+def is_note(cells: Sequence[str]) -> bool:
+    """Whether a line of a table is no row: empty, or a note that begins with #."""
+    return not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#")
 
 
 def _header_is_right(at: str, header: Sequence[str], row_type: type[Row], findings: list[Finding]) -> bool:
     fields = {field: info for field, info in row_type.model_fields.items() if field != "at"}
     known = ", ".join(fields)
     wrong = [
-        bad(at, f"columns among {known}", repr(column), "correct or remove the column")
+        bad(at, f"columns among {known}", repr(column), near(column, fields, "correct or remove the column"))
         for column in header
         if column not in fields
     ]
@@ -329,6 +356,12 @@ def overlaps(rows: Iterable[Row], findings: list[Finding]) -> None:
 def ranked(rows: Iterable[RowT]) -> list[RowT]:
     """The rows in the order in which they are asked."""
     return sorted(rows, key=lambda row: row.rank(), reverse=True)
+
+
+def near(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to do about a name that is not known: the one that was probably meant, else the other advice."""
+    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"did you mean {found[0]}?" if found else otherwise
 
 
 def bad(at: str, expected: str, got: str, fix: str) -> Finding:

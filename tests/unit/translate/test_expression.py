@@ -325,7 +325,7 @@ _PIECES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(
     st.one_of(st.text(max_size=60), st.lists(_PIECES, max_size=25).map("".join)),
     st.sampled_from(["boolean", "number", "text"]),
@@ -359,6 +359,7 @@ def _combined(parts: st.SearchStrategy[tuple[str, Fraction]]) -> st.SearchStrate
     )
 
 
+@settings(deadline=None)
 @given(st.recursive(_LEAVES, _combined, max_leaves=6))
 def test_arithmetic_agrees_with_fractions_to_the_last_digit(made: tuple[str, Fraction]) -> None:
     source, exact = made
@@ -372,6 +373,7 @@ def test_arithmetic_agrees_with_fractions_to_the_last_digit(made: tuple[str, Fra
     assert found == found.quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
+@settings(deadline=None)
 @given(st.recursive(_LEAVES, _combined, max_leaves=4), st.recursive(_LEAVES, _combined, max_leaves=4))
 def test_comparisons_agree_with_python(one: tuple[str, Fraction], other: tuple[str, Fraction]) -> None:
     left, right = f"round({one[0]}, 12)", f"round({other[0]}, 12)"
