@@ -273,8 +273,11 @@ class _Workbook:
             for style in self._each("xl/styles.xml", "numFmt")
             if _ZEROS_IN_FRONT.fullmatch(style.get("formatCode", ""))
         }
-        styles = [style for style in self._each("xl/styles.xml", "xf") if style.get("xfId") is not None]
-        return paths, frozenset(str(place) for place, style in enumerate(styles) if style.get("numFmtId") in padded)
+        # Of all formats, the ones that cells use are those with an xfId.
+        formats = [
+            style.get("numFmtId") for style in self._each("xl/styles.xml", "xf") if style.get("xfId") is not None
+        ]
+        return paths, frozenset(str(place) for place, format_id in enumerate(formats) if format_id in padded)
 
     def _each(self, path: str, tag: str) -> Iterator[Any]:
         """Every element of this name in a member, in its order; forgotten once it was looked at."""
@@ -394,9 +397,15 @@ def _aligned(file: str, table: str, content: bytes, columns: Sequence[str]) -> I
 
 
 def _as_csv(lines: Sequence[Sequence[str]]) -> bytes:
+    """The lines as CSV, line for line; a note stands as it would be written by hand."""
     made = io.StringIO(newline="")
     writer = csv.writer(made, lineterminator="\n")
-    writer.writerows(lines)
+    for cells in lines:
+        note = ", ".join(cell.strip() for cell in cells if cell.strip())
+        if is_note(cells) and '"' not in note and "\n" not in note:
+            made.write(note + "\n")
+        else:
+            writer.writerow(cells)
     return made.getvalue().encode()
 
 
