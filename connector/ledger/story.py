@@ -182,8 +182,10 @@ def _letters(tx: Connection, id_: int, company: str, number: str) -> list[Moment
 
 
 def _vouchers(tx: Connection, id_: int) -> list[dict[str, Any]]:
-    """Every voucher of the document with its lines and the rule that made each."""
+    """Every voucher of the document with its lines, the rule that made each, and what reverses it or is reversed by it."""
     rows = tx.execute(
         text("SELECT state, erp_number, voucher FROM postings WHERE document_id = :id ORDER BY id"), {"id": id_}
     )
-    return [{"state": state, "erp_number": number, **orjson.loads(bytes(voucher))} for state, number, voucher in rows]
+    told = [{"state": state, "erp_number": number, **orjson.loads(bytes(voucher))} for state, number, voucher in rows]
+    taken_back = {one["reverses"]: one["reference"] for one in told if "reverses" in one and one["state"] == "POSTED"}
+    return [{**one, "reversed_by": taken_back.get(one["reference"])} for one in told]

@@ -74,4 +74,6 @@ def _show(told: Story) -> None:
         ]
         rows.append(("", voucher["total_debit"], voucher["total_credit"], "", ""))
         title = f"{voucher['reference']}  {voucher['date']}  {voucher['currency']}  {voucher['state']}{number}"
+        for key, word in (("reverses", "reverses"), ("reversed_by", "reversed by")):
+            title += f"  {translated(word, STATE.language)} {voucher[key]}" if voucher.get(key) else ""
         table(title, ("account", "debit", "credit", "dimensions", "rule"), rows, right=("debit", "credit"))

@@ -45,6 +45,21 @@ def test_a_reversed_voucher_was_posted_first(oaerp: Cli) -> None:
     assert [line.partition(" as ")[0] for line in said[1:]] == ["C01-EXP-1-V1-R is POSTED", "C01-EXP-1-V2 is POSTED"]
 
 
+def test_a_voucher_and_its_reversal_name_each_other(oaerp: Cli) -> None:
+    oaerp.arrive(report("EXP-1"))
+    oaerp.deliver()
+    oaerp.arrive(report("EXP-1", 2, "withdrawn"))
+    oaerp.deliver()
+
+    (story,) = oaerp.at_home("trace", "EXP-1", "--json").values
+    shown = " ".join(oaerp.at_home("trace", "EXP-1").out.split())
+
+    original, reversal = story["vouchers"]
+    assert (original["reversed_by"], reversal["reverses"]) == (reversal["reference"], original["reference"])
+    assert "reversed by C01-EXP-1-V1-R" in shown
+    assert "reverses C01-EXP-1-V1" in shown
+
+
 def test_what_a_person_did_is_in_the_story(oaerp: Cli) -> None:
     oaerp.arrive(report("EXP-1", category="travel.spa"))
     oaerp.at_home("deadletters", "discard", "1", "--reason", "private", "--yes")
