@@ -59,8 +59,8 @@ def booked(tx: Connection, company: str, number: str) -> list[Booked]:
     for purpose, version, state, book, erp_number, voucher, document_id in rows:
         body = tx.scalar(
             select(i.body)
-            .where(i.document_id == document_id, i.version == version, i.outcome == "applied")
-            .order_by(i.id.desc())
+            .where(i.document_id == document_id, i.version == version)
+            .order_by((i.outcome == "applied").desc(), i.id.desc())
             .limit(1)
         )
         data = None if body is None else parse_event(bytes(body)).data

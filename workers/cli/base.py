@@ -76,10 +76,13 @@ def run() -> None:
         explain,
         look,
         mapping,
+        mapping_sheets,
+        preflight,
         process,
         publish,
         replay,
         trace,
+        waiting,
     )
 
     for stream in (sys.stdout, sys.stderr):

@@ -56,7 +56,7 @@ def lint(book: Folder = None, as_json: AsJson = False) -> None:
         if as_json:
             emit({"ok": False, "findings": [finding.as_dict() for finding in refused.findings], "advice": []})
         else:
-            _show_findings(refused.findings)
+            show_findings(refused.findings)
         note("lint_bad", count=len(refused.findings))
         leave(FINDINGS)
     found = advice(loaded)
@@ -65,14 +65,15 @@ def lint(book: Folder = None, as_json: AsJson = False) -> None:
         head = {"ok": True, "book": loaded.name, "version": loaded.version, "fingerprint": loaded.fingerprint}
         emit(head | {"rules": rules, "rows": rows, "findings": [], "advice": [finding.as_dict() for finding in found]})
     elif found:
-        _show_findings(found, "!")
+        show_findings(found, "!")
     note("lint_ok", name=loaded.name, version=loaded.version, rules=rules, rows=rows)
     if found:
         note("lint_advice", count=len(found))
     hint(f"mapping test{'' if book is None else f' {book}'}")
 
 
-def _show_findings(findings: Sequence[Finding], mark: str = "✗") -> None:
+def show_findings(findings: Sequence[Finding], mark: str = "✗") -> None:
+    """A table of findings, each at its file and line."""
     chinese = STATE.language == "zh"
     rows = [(mark, f.path, f.code, f.expected, f.got, code_fix(f.code) if chinese else f.fix) for f in findings]
     table("", ("", "where", "code", "expected", "got", "do"), rows)
@@ -133,7 +134,7 @@ def _book_and_cases(book: Path | None) -> tuple[Book, list[Case]]:
     loaded = load_book(folder)
     cases, findings = load_cases(folder / TESTS, loaded)
     if findings:
-        _show_findings(findings)
+        show_findings(findings)
         note("tests_unreadable", count=len(findings))
         leave(FINDINGS)
     if not cases:
@@ -222,7 +223,7 @@ def _try_cases(file: Path, book: Book, as_json: bool) -> None:
     findings: list[Finding] = []
     cases = read_cases(file.name, file.read_bytes(), book, findings, lambda name: (file.parent / name).read_bytes())
     if findings or not cases:
-        _show_findings(findings)
+        show_findings(findings)
         note("tests_unreadable", count=len(findings))
         leave(FINDINGS)
     sound = True
@@ -371,14 +372,12 @@ def diff(
         emit(
             {
                 "same": not (changes or lines),
-                "changes": [_change_fields(change) for change in changes],
+                "changes": [change_fields(change) for change in changes],
                 "lines": [asdict(line) for line in lines],
             }
         )
     else:
-        if changes:
-            rows = [row for change in changes for row in _change_rows(change)]
-            table("", ("what", "table", "key", "field", "before", "after", "where"), rows)
+        show_changes(changes)
         if lines:
             out()
             columns = ("number", "before", "after", "rule")
@@ -392,6 +391,13 @@ def diff(
     leave(FINDINGS if changes or lines else OK)
 
 
+def show_changes(changes: Sequence[Change]) -> None:
+    """What differs between two books, a line for each field."""
+    if changes:
+        rows = [row for change in changes for row in _change_rows(change)]
+        table("", ("what", "table", "key", "field", "before", "after", "where"), rows)
+
+
 def _change_rows(change: Change) -> Iterator[tuple[str, ...]]:
     """One row a field, the first one naming what it is about."""
     where = " → ".join(dict.fromkeys(at for at in (change.old_at, change.new_at) if at))
@@ -401,6 +407,7 @@ def _change_rows(change: Change) -> Iterator[tuple[str, ...]]:
         head, where = ("", "", ""), ""
 
 
-def _change_fields(change: Change) -> dict[str, Any]:
+def change_fields(change: Change) -> dict[str, Any]:
+    """A difference as JSON-able values."""
     fields = {name: {"before": before, "after": after} for name, (before, after) in change.fields.items()}
     return {**asdict(change), "fields": fields}
