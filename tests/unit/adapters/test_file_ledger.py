@@ -15,7 +15,7 @@ from connector.adapter import Delivery, Outcome, Receipt
 from connector.erp.file_ledger import FileLedger
 from connector.errors import Misconfigured
 from connector.settings import System
-from connector.testing.conformance import ErpRig, deliver, reversal
+from connector.testing.conformance import ErpRig, deliver, reversal, take_back
 from connector.testing.suite import posted
 
 RIG = ErpRig(make=lambda: FileLedger(System(adapter="file", company="C01", options={"path": "."})), live=lambda _: 0)
@@ -171,7 +171,53 @@ def test_a_batch_is_one_write_and_each_answer_is_its_own(tmp_path: Path) -> None
     assert [record["number"] for record in books.vouchers()] == ["记-0001", "记-0002"]
 
 
-@pytest.mark.parametrize("options", [{}, {"path": "x", "closed_until": "March"}])
+def test_a_voucher_and_its_reversal_name_each_other(tmp_path: Path) -> None:
+    books, voucher = ledger(tmp_path), RIG.voucher()
+    undone = posted(take_back(books, voucher, posted(deliver(books, voucher))))
+
+    original, reversal = ledger(tmp_path).vouchers()
+
+    assert (original["reversed_by"], reversal["reverses"]) == (undone.reference, voucher.reference)
+    found = ledger(tmp_path).find(voucher.reference)
+    assert found is not None
+    assert (found.state, found.details) == ("cancelled", {"reversed_by": undone.number})
+
+
+def test_a_ledger_of_another_target_refuses_a_voucher(tmp_path: Path) -> None:
+    books, voucher = ledger(tmp_path, target="payable_bill"), RIG.voucher()
+
+    (answer,) = books.deliver([Delivery(voucher.reference, voucher)])
+
+    assert isinstance(answer, Outcome)
+    assert (answer.kind, books.vouchers()) == ("permanent", [])
+
+
+def test_a_ledger_of_swapped_reversals_takes_no_amount_below_zero(tmp_path: Path) -> None:
+    books, voucher = ledger(tmp_path, red_letter="swapped"), RIG.voucher()
+    receipt = posted(deliver(books, voucher))
+
+    answer = books.reverse(reversal(voucher, receipt))
+
+    assert isinstance(answer, Outcome)
+    assert answer.kind == "permanent"
+    posted(take_back(books, voucher, receipt))
+
+
+def test_a_journal_may_hold_documents_of_several_targets(tmp_path: Path) -> None:
+    one, other = RIG.voucher("5.00"), RIG.voucher("7.00")
+    posted(deliver(ledger(tmp_path), one))
+    posted(deliver(ledger(tmp_path, target="expense_document"), other))
+
+    books = ledger(tmp_path, target="payable_bill")
+
+    assert books.trial_balance()["660201", "CNY"].debit == Decimal("12.00")
+    assert books.find(other.reference) is not None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"path": "x", "closed_until": "March"}, {"path": "x", "target": "invoice"}, {"path": "x", "decimals": "two"}],
+)
 def test_unusable_options_are_a_mistake_in_the_settings(options: dict[str, str]) -> None:
     with pytest.raises(Misconfigured):
         FileLedger(System(adapter="file", company="C01", options=options))
