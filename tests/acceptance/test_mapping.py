@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import xlsxwriter  # type: ignore[import-untyped]
 from lxml import etree
 
 from connector.translate import load_book
@@ -186,6 +187,48 @@ def test_with_other_rules_a_voucher_comes_out_otherwise_and_says_so(tmp_path: Pa
     assert ran.returncode == 1
     assert "comes out otherwise" in ran.stderr
     assert re.search(r"\+ Dr 660210 ", ran.stdout)
+
+
+def test_a_book_goes_out_as_a_workbook_and_only_what_was_changed_comes_back(terminal: Terminal) -> None:
+    change(terminal, "accounts.csv", "travel.taxi,*,*,660201", "travel.taxi,*,*,660209")
+    out = terminal.type("mapping", "export", "book", "--to", "book.xlsx")
+    change(terminal, "accounts.csv", "travel.taxi,*,*,660209", "travel.taxi,*,*,660201")
+    before = files(terminal)
+
+    tried = terminal.type("mapping", "import", "book.xlsx", "--book", "book", "--dry-run")
+    assert files(terminal) == before
+    taken = terminal.type("mapping", "import", "book.xlsx", "--book", "book")
+
+    after = files(terminal)
+    assert (out.returncode, tried.returncode, taken.returncode) == (0, 0, 0), taken.stderr
+    assert re.search(r"changed +accounts +travel\.taxi/\*/\* +account +660201 +660209", tried.stdout)
+    assert {name for name in after if after[name] != before.get(name)} == {"accounts.csv"}
+    rows = load_book(terminal.folder / "book").accounts
+    assert [row.account for row in rows if row.category == "travel.taxi"] == ["660209"]
+    assert terminal.type("mapping", "export", "book", "--to", "book.xlsx").returncode == 2, "it is there already"
+
+
+def test_a_workbook_that_would_make_the_book_wrong_is_named_by_sheet_and_row_and_writes_nothing(
+    terminal: Terminal,
+) -> None:
+    workbook = xlsxwriter.Workbook(terminal.folder / "wrong.xlsx")
+    sheet = workbook.add_worksheet("accounts")
+    for number, cells in enumerate((("category", "account"), ("travel.taxi", "660201"), ("travel.rail", "999999"))):
+        sheet.write_row(number, 0, cells)
+    workbook.close()
+    before = files(terminal)
+
+    refused = terminal.type("mapping", "import", "wrong.xlsx", "--book", "book", "--json")
+    no_workbook = terminal.type("mapping", "import", "book/book.yaml", "--book", "book")
+    no_book = terminal.type("mapping", "import", "wrong.xlsx")
+
+    assert (refused.returncode, no_workbook.returncode, no_book.returncode) == (1, 1, 2)
+    assert [finding["path"] for finding in json.loads(refused.stdout)["findings"]] == ["wrong.xlsx!accounts!3"]
+    assert files(terminal) == before
+
+
+def files(terminal: Terminal) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (terminal.folder / "book").iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize(
