@@ -98,6 +98,47 @@ def test_the_starter_book_leaves_nothing_to_advise(book: Book) -> None:
     assert [finding for finding in advice(book) if finding.path.startswith(("accounts", "tax", "roles"))] == []
 
 
+CLIENT = """
+  - id: client
+    role: expense
+    when: line.category == "entertainment.meal" and line.amount > 100
+    account: '"660209"'
+    priority: 1
+"""
+PAIR = """
+pairs:
+  - id: meals-again
+    when: line.category == "entertainment.meal"
+    debit: "660206"
+    credit: "224102"
+    amount: amount
+"""
+
+
+def test_rules_with_conditions_and_pairs_are_used_where_they_hold(written: Written) -> None:
+    book = written(book=CLIENT + PAIR)
+    rule = {name: places(book, "rules", name) for name in ("client", "cost")}
+
+    small, large = used("# x\nentertainment.meal 10.00", book), used("# x\nentertainment.meal 110.00", book)
+
+    assert rule["cost"] <= small
+    assert not rule["client"] & small
+    assert rule["client"] <= large
+    assert not rule["cost"] & large
+    assert places(book, "pairs", "meals-again") <= small & large
+    assert not places(book, "pairs", "meals-again") & used("# x\ntravel.taxi 10.00", book)
+
+
+def test_a_role_whose_rules_all_have_conditions_is_told(tmp_path: Path, book: Book) -> None:
+    for name, content in book.files.items():
+        text = content.decode().replace("role: rounding\n", "role: rounding\n    when: amount > 0\n")
+        (tmp_path / name).write_text(text, "utf-8")
+
+    [finding] = [finding for finding in advice(load_book(tmp_path)) if finding.path.startswith("book.yaml")]
+
+    assert "rounding" in finding.expected
+
+
 def test_a_row_hidden_by_a_wider_one_of_higher_priority_is_told(written: Written) -> None:
     book = written(accounts="x.y,D01,C01,660202,,,\nx.y,D01,*,660202,2,,\n")
 

@@ -250,6 +250,25 @@ def test_rows_and_rules_are_compared_by_their_keys(book: Book, folder: Path) -> 
     assert all(c.old_at or c.new_at for c in found)
 
 
+def test_a_rule_that_changed_its_place_moved_and_a_condition_is_compared_as_text(book: Book, folder: Path) -> None:
+    text = (folder / "book.yaml").read_text("utf-8")
+    start, end = text.index("  - id: rounding"), text.index("  - id: employee-owes")
+    moved = (
+        text[:start]
+        + text[end:].rstrip("\n")
+        + "\n"
+        + text[start:end].replace("    role", "    when: amount > 0\n    role")
+    )
+    (folder / "book.yaml").write_text(text[:start] + text[end:].rstrip("\n") + "\n" + text[start:end], "utf-8")
+    only_moved = compare(book, load_book(folder))
+    (folder / "book.yaml").write_text(moved, "utf-8")
+
+    [changed] = compare(book, load_book(folder))
+
+    assert [(c.what, c.key) for c in only_moved] == [("moved", "rounding")]
+    assert changed.fields == {"when": ("", "amount > 0")}
+
+
 def change(path: Path, old: str, new: str) -> None:
     text = path.read_text("utf-8")
     path.write_text(text.replace(old, new), "utf-8")
