@@ -126,9 +126,11 @@ def _show(made: Booked, rebuilt: Rebuilt | None) -> None:
     if voucher.reverses is not None:
         words.append(say("takes_back", STATE.language, reference=voucher.reverses))
     out("  ".join(word for word in words if word))
-    if rebuilt is None or rebuilt.voucher is None:
+    if rebuilt is None or rebuilt.voucher is None or made.purpose == "adjust":
         console().print(_lines(voucher, ()))
-    else:
+    if rebuilt is not None and rebuilt.voucher is not None:
+        if made.purpose == "adjust":
+            out(say("whole_version", STATE.language, version=made.version))
         console().print(_lines(rebuilt.voucher, rebuilt.traces))
     if rebuilt is not None and made.purpose != "adjust":
         show_differences(rebuilt.lines)

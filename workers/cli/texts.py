@@ -129,6 +129,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{reference}: rebuilt with {book}: it comes out otherwise",
         "{reference}：用 {book} 重建：结果不同",
     ),
+    "whole_version": (
+        "It books what changed. Version {version} as a whole, together with what stood before:",
+        "此凭证只记变动部分。第 {version} 版整体（含此前已入账部分）：",
+    ),
     "takes_back": ("takes back {reference}", "冲销 {reference}"),
     "exported": ("{count} tables written to {file}", "{count} 张表已写入 {file}"),
     "export_there": ("{file} is there already; --force writes over it", "{file} 已存在；加 --force 覆盖"),
