@@ -15,8 +15,10 @@ from lxml import etree
 
 import contracts
 from connector.translate import Book, Refusal, load_book, to_voucher
-from connector.translate.cases import Case, load_cases, read_cases
+from connector.translate.book import STARTERS
+from connector.translate.cases import TESTS, Case, load_cases, read_cases
 from connector.translate.compare import compare, other_lines, rebuild, terms_of
+from connector.translate.coverage import advice
 from connector.translate.testing import junit, run
 from connector.translate.voucher import Terms
 from contracts.expense import ExpenseReport
@@ -87,6 +89,17 @@ def test_a_case_may_name_an_event_that_stands_beside_it(tmp_path: Path, book: Bo
 
     assert not findings
     assert run(case, book).said[0].text == "as C01-EXP2025-0017-V1"
+
+
+@pytest.mark.parametrize("chart", ["chinese", "international"])
+def test_a_starter_book_passes_its_own_tests_and_leaves_nothing_to_advise(chart: str) -> None:
+    book = load_book(STARTERS / chart)
+
+    cases, findings = load_cases(STARTERS / chart / TESTS, book)
+
+    assert findings == advice(book) == []
+    assert len(cases) >= 3
+    assert [case.title for case in cases if not run(case, book).passed] == []
 
 
 @pytest.mark.parametrize("name", ["../a.json", "/etc/passwd", "a\\b.json", "..", "none.json"])
