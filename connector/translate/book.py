@@ -47,7 +47,8 @@ from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
 from contracts.voucher import Role
 
-STARTER = Path(__file__).parent / "starter"
+STARTERS = Path(__file__).parent / "starters"  # Books to begin with, by their chart: chinese, international.
+STARTER = STARTERS / "chinese"
 BOOK_FILE = "book.yaml"
 FILE_BYTES_MAX = 32 * 1024 * 1024
 BOOK_BYTES_MAX = 1024 * 1024
@@ -614,11 +615,17 @@ def _named_account(
     if rule.account in chart:
         fixed = rule.account
         return lambda scope: fixed
+    at = f"{BOOK_FILE}:{marks.get(place, 1)}"
+    if _CODE.fullmatch(rule.account):
+        findings.append(_not_in_chart(at, rule.account, chart))
+        return None
     constants: set[str] = set()
     found = _expression(rule.account, "text", place, _PRESENT.get(rule.role, ()), marks, findings, constants)
-    at = f"{BOOK_FILE}:{marks.get(place, 1)}"
     findings.extend(_not_in_chart(at, account, chart) for account in sorted(constants - chart.keys()))
     return found
+
+
+_CODE = re.compile(r"[0-9][A-Za-z0-9._-]*")  # An account as it stands: no expression begins so.
 
 
 def _not_in_chart(at: str, account: str, chart: Mapping[str, ChartRow]) -> Finding:

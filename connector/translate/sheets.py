@@ -27,6 +27,8 @@ from connector.translate.tables import (
 from contracts.findings import Finding
 
 if TYPE_CHECKING:
+    from python_calamine import CalamineWorkbook
+
     from connector.translate.book import Book
 
 WORKBOOK_BYTES_MAX = 32 * 1024 * 1024
@@ -40,6 +42,7 @@ _TYPES: Mapping[str, type[Row]] = {**ROW_TYPES, **OPTIONAL_ROW_TYPES}
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _TARGETS = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
+_VALUE, _FORMULA = f"{_MAIN}v", f"{_MAIN}f"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})")
 _ZEROS_IN_FRONT = re.compile(r"0{2,}")
 
@@ -134,6 +137,7 @@ class _Workbook:
     def __init__(self, name: str, content: bytes) -> None:
         self._name = name
         self._members = _unpack(name, content)
+        self._opened: CalamineWorkbook | None = None
         paths, self._zero_padded = self._index()
         self._paths: Mapping[str, str] = paths
         self.sheets: tuple[str, ...] = tuple(paths)
@@ -153,15 +157,7 @@ class _Workbook:
         findings = self._look_through(sheet)
         if findings:
             raise _Faults(findings)
-        import python_calamine
-
-        try:
-            workbook = python_calamine.load_workbook(io.BytesIO(_stored(self._members)))
-            read = workbook.get_sheet_by_name(sheet)
-            values: list[list[Any]] = read.to_python(skip_empty_area=False)
-            merged = read.merged_cell_ranges or []
-        except (python_calamine.CalamineError, OSError, ValueError) as error:
-            raise self._fault("an .xlsx workbook", str(error)[:80], "save it anew as .xlsx") from None
+        values, merged = self._values(sheet)
         grid: list[list[str]] = []
         for row, cells in enumerate(values):
             grid.append([self._text(sheet, row, column, value, findings) for column, value in enumerate(cells)])
@@ -190,13 +186,25 @@ class _Workbook:
             raise _Faults(findings)
         return header, enumerate(grid[1:], 2)
 
+    def _values(self, sheet: str) -> tuple[list[list[Any]], Sequence[tuple[tuple[int, int], tuple[int, int]]]]:
+        """What each cell of a sheet holds, from A1 on, and which ranges are merged."""
+        import python_calamine
+
+        try:
+            if self._opened is None:
+                self._opened = python_calamine.load_workbook(io.BytesIO(_stored(self._members)))
+            read = self._opened.get_sheet_by_name(sheet)
+            return read.to_python(skip_empty_area=False), read.merged_cell_ranges or []
+        except (python_calamine.CalamineError, OSError, ValueError) as error:
+            raise self._fault("an .xlsx workbook", str(error)[:80], "save it anew as .xlsx") from None
+
     def _text(self, sheet: str, row: int, column: int, value: Any, findings: list[Finding]) -> str:
         """A cell as an accountant sees it."""
         if isinstance(value, str):
             return value
         expected, fix = "text, a number or a day", "store the cell as text"
         if isinstance(value, bool):
-            fix = "write yes or no as text"
+            value, fix = str(value).upper(), "write yes or no as text"
         elif isinstance(value, int | float):
             text = _number_text(value)
             if text is not None:
@@ -215,44 +223,30 @@ class _Workbook:
         """What the values do not show: errors, formulas that were never worked out, zeros in front that only a format
         makes; and whether the sheet is larger than a table may be."""
         findings: list[Finding] = []
-        cells = row = column = 0
-        for cell in self._each(self._paths[sheet], "c"):
+
+        def wrong(expected: str, got: str, fix: str) -> Finding:
+            return bad(self._at(sheet, row, column), expected, got[:80], fix)
+
+        for cells, cell in enumerate(self._each(self._paths[sheet], "c"), 1):
             found = _REFERENCE.fullmatch(cell.get("r", ""))
             if found is None:
                 raise self._fault("cells with their place", str(cell.get("r")), "save it anew as .xlsx", sheet)
-            row, column, cells = int(found[2]) - 1, _column(found[1]), cells + 1
-            at = self._at(sheet, row, column)
-            value, formula, kind = cell.findtext(f"{_MAIN}v"), cell.find(f"{_MAIN}f"), cell.get("t", "n")
-            shown = value not in (None, "") or kind == "inlineStr"
+            row, column = int(found[2]) - 1, _column(found[1])
+            value, formula, kind = cell.findtext(_VALUE), cell.find(_FORMULA), cell.get("t", "n")
+            shown = bool(value) or kind == "inlineStr"
             if row > ROWS_MAX or cells > CELLS_MAX:
                 limit = f"at most {ROWS_MAX} rows and {CELLS_MAX} cells"
-                raise _Faults([bad(at, limit, "more", "remove what is below the table, or split the book by company")])
-            if column >= COLUMNS_MAX and (shown or formula is not None):
-                raise _Faults([bad(at, f"at most {COLUMNS_MAX} columns", "more", "remove what is right of the table")])
+                raise _Faults([wrong(limit, "more", "remove what is below the table, or split the book by company")])
+            if column >= COLUMNS_MAX:
+                raise _Faults([wrong(f"at most {COLUMNS_MAX} columns", "more", "remove what is right of the table")])
             if kind == "e":
-                findings.append(bad(at, "a value", str(value)[:80], "mend the formula, or write the value"))
+                findings.append(wrong("a value", str(value), "mend the formula, or write the value"))
             elif formula is not None and not shown and kind != "str":
-                findings.append(
-                    bad(
-                        at,
-                        "a formula with its value",
-                        "one that was never worked out",
-                        "open the file in the spreadsheet and save it",
-                    )
-                )
+                fix = "open the file in the spreadsheet and save it"
+                findings.append(wrong("a formula with its value", "one that was never worked out", fix))
             elif kind == "n" and shown and cell.get("s") in self._zero_padded:
-                findings.append(
-                    bad(
-                        at,
-                        "text",
-                        f"{value} with zeros in front only for show",
-                        "store the cell as text, its zeros too",
-                    )
-                )
-            elif kind == "b":
-                findings.append(
-                    bad(at, "text, a number or a day", "TRUE" if value == "1" else "FALSE", "write yes or no as text")
-                )
+                fix = "store the cell as text, its zeros too"
+                findings.append(wrong("text", f"{value} with zeros in front only for show", fix))
         return findings
 
     def _index(self) -> tuple[dict[str, str], frozenset[str]]:
@@ -292,6 +286,8 @@ class _Workbook:
             ):
                 yield element
                 element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
         except etree.XMLSyntaxError as error:
             raise self._fault("an .xlsx workbook", str(error)[:80], "save it anew as .xlsx") from None
 

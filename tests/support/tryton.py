@@ -31,7 +31,7 @@ from tests.support.servers import Databases
 
 MODULES = ("account", "account_invoice", "account_payment", "company", "currency", "party")
 SEED = Path(__file__).with_name("tryton_seed.py")
-CHART = real.ROOT / "connector" / "translate" / "starter" / "chart.csv"
+CHART = real.ROOT / "connector" / "translate" / "starters" / "chinese" / "chart.csv"
 BESIDE_THE_CHART = [("1002", "银行存款"), ("6601", "销售费用")]
 
 

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from connector.translate import Book, load_book
-from connector.translate.book import STARTER
+from connector.translate.book import STARTERS
 from connector.translate.cases import SUFFIXES, Case, read_cases, starter_of
 from contracts.findings import Finding
 
@@ -40,5 +40,4 @@ def _book(folder: Path) -> Book:
 
 
 def _starter(name: str) -> Path:
-    starters = STARTER.parent / "starters"
-    return starters / name if starters.is_dir() else STARTER
+    return STARTERS / name

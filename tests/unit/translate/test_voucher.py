@@ -150,8 +150,8 @@ def test_tax_that_is_half_deductible_splits_in_two_lines(tmp_path: Path) -> None
         ),
         (
             "companies.csv",
-            "C01,CNY,Asia/Shanghai,,\n*,CNY",
-            "C09,CNY,Asia/Shanghai,,\nC08,CNY",
+            "\nC01,CNY,Asia/Shanghai,approval,1,stated,stop,,\n*,CNY",
+            "\nC09,CNY,Asia/Shanghai,approval,1,stated,stop,,\nC08,CNY",
             "MAP-213",
             "data.company",
             "company:C01",
