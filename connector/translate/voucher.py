@@ -22,6 +22,7 @@ DOCUMENT_TYPE = "expense.report"
 _ZERO = Decimal(0)
 _NO_OFFSET = timedelta(0)
 _NO_DIMENSIONS: Mapping[str, str] = {}
+_COSTS: tuple[Role, ...] = ("expense", "accrual")
 _PAYABLE: tuple[tuple[PaidBy, Role], ...] = (("company_card", "card_clearing"), ("supplier", "supplier_payable"))
 
 
@@ -144,11 +145,33 @@ def _unknown_company(report: ExpenseReport) -> Refusal:
     return Refusal((finding,), (f"company:{report.company}",))
 
 
+@dataclass(slots=True)
+class _Sums:
+    """A voucher line that others are merged into."""
+
+    amount: Decimal
+    foreign: Decimal | None
+    rule: Rule
+    side: Side
+    hit: AccountHit
+    dimensions: Mapping[str, str]
+    currency: str | None
+    rate: Decimal | None
+
+    def as_line(self, origin: str | None) -> VoucherLine:
+        """The line with the sums."""
+        role = self.rule.role
+        return VoucherLine(
+            self.side, self.hit.account, self.amount, role, self.dimensions, None, self.rule.id, None, self.currency,
+            self.foreign, self.rate, origin if role in _COSTS else None,
+        )  # fmt: skip
+
+
 class _Draft:
     """A voucher being written: lines by the place of their rule, merged sums, what is owed to whom, what is wrong."""
 
     __slots__ = (
-        "_book", "_booked", "_claimed", "_dimensions", "_foreign", "_lines", "_merged", "_owed", "_parts", "_report",
+        "_book", "_booked", "_claimed", "_dimensions", "_expense", "_foreign", "_lines", "_merged", "_origin", "_owed", "_parts", "_report",
         "_rules", "_terms", "_unit", "_view", "day", "findings", "waits_for",
     )  # fmt: skip
 
@@ -167,8 +190,12 @@ class _Draft:
         self.findings: list[Finding] = []
         self.waits_for: list[str] = []
         self._lines: dict[int, list[VoucherLine]] = {}
-        # rule position, side, account, currency and dimensions -> the line with the sums.
-        self._merged: dict[tuple[object, ...], VoucherLine] = {}
+        # rule position, side, account, currency and dimensions -> the sums.
+        self._merged: dict[tuple[object, ...], _Sums] = {}
+        self._origin = terms.origin_period
+        expense = book.rules["expense"]
+        # The rule of every cost line, where none needs choosing.
+        self._expense = None if terms.accrued or expense.when is not None or expense.account is not None else expense
         # currency -> what the lines of the report say in it, less what the voucher's lines carry in it.
         self._foreign: dict[str, Decimal] = {}
         self._dimensions: dict[tuple[int, str, str | None, str | None], Mapping[str, str]] = {}
@@ -251,19 +278,29 @@ class _Draft:
             if foreign is not None:
                 foreign -= deduction.tax
             kept = deduction.non_deductible
-            for role, booked_tax, stated in (
-                (deduction.role, tax - stays, deduction.tax - kept), ("non_deductible_tax", stays, kept)
-            ):  # fmt: skip
-                if booked_tax:
-                    self._post_role(role, side, booked_tax, line, index, deduction, foreign=stated, rate=rate)
-                elif rate is not None:
-                    self._carried(line.currency, stated, side)
+            if tax != stays:
+                self._post_role(
+                    deduction.role, side, tax - stays, line, index, deduction, None, None, deduction.tax - kept, rate
+                )
+            elif rate is not None:
+                self._carried(line.currency, deduction.tax - kept, side)
+            if stays:
+                self._post_role("non_deductible_tax", side, stays, line, index, deduction, None, None, kept, rate)
+            elif kept and rate is not None:
+                self._carried(line.currency, kept, side)
         if self._book.per_diems and side == "debit":
             above = self._above(line, line.amount - personal)
             if above is not None:
                 self._split_allowance(index, line, cost, foreign, rate, deduction, *above)
                 return
-        self._cost(index, line, line.category, cost, foreign, rate, deduction, side)
+        if line.allocations is None and cost:
+            department = line.department or self._report.employee.department
+            self._post_cost(
+                index, line, line.category, cost, foreign, rate, deduction, side, department, line.project,
+                line.cost_centre, None, None,
+            )  # fmt: skip
+        else:
+            self._cost(index, line, line.category, cost, foreign, rate, deduction, side)
 
     def _above(self, line: Line, amount: Decimal) -> tuple[Decimal, str] | None:
         """The daily allowance of the line's days and the category of what is above it, where the line is above it."""
@@ -350,16 +387,11 @@ class _Draft:
         if hit is None:
             self._no_account(index, category, department)
             return
-        rule: Rule | None = self._rules["expense"]
-        if self._terms.accrued:
-            accrual = self._view.role("accrual", self.day)
-            if accrual is None:
-                self._no_role("accrual")
-                return
-            hit, rule = accrual, self._rules.get("accrual")
-        if rule is None or rule.when is not None or rule.account is not None:
-            chosen = self._choose(
-                rule, "accrual" if self._terms.accrued else "expense", hit, line, None, amount, department
+        rule = self._expense
+        if rule is None:
+            accrued = self._terms.accrued
+            chosen = (
+                self._accrued(hit, line, amount, department) if accrued else self._chosen(hit, line, amount, department)
             )
             if chosen is None:
                 return
@@ -372,6 +404,21 @@ class _Draft:
             scope = Scope(self._report, line, None, amount, hit.account, department)
             for pair in self._book.pairs:
                 self._add_pair(pair, scope, index, line, department, project, cost_centre)
+
+    def _chosen(
+        self, hit: AccountHit, line: Line, amount: Decimal, department: str
+    ) -> tuple[Rule, AccountHit] | None:  # fmt: skip
+        return self._choose(self._rules["expense"], "expense", hit, line, None, amount, department)
+
+    def _accrued(
+        self, hit: AccountHit, line: Line, amount: Decimal, department: str
+    ) -> tuple[Rule, AccountHit] | None:  # fmt: skip
+        """The account on which the cost was accrued in its own period."""
+        accrual = self._view.role("accrual", self.day)
+        if accrual is None:
+            self._no_role("accrual")
+            return None
+        return self._choose(self._rules.get("accrual"), "accrual", accrual, line, None, amount, department)
 
     def _choose(
         self, rule: Rule | None, role: Role, hit: AccountHit, line: Line | None, advance: AdvanceClaim | None,
@@ -565,27 +612,28 @@ class _Draft:
             currency = claim.currency
             if line is not None:
                 self._carried(line.currency, foreign, side)
-        key = None
-        origin = self._terms.origin_period if rule.role in ("expense", "accrual") else None
+        key: tuple[object, ...] | None = None
+        position = rule.position
         if rule.merge:
-            key = (rule.position, side, hit.account, currency, rate, *dimensions.values())
-            known = self._merged.get(key)
-            if known is None:
-                self._merged[key] = VoucherLine(
-                    side, hit.account, amount, rule.role, dimensions, None, rule.id, None, currency, foreign, rate, origin
-                )  # fmt: skip
+            key = (position, side, hit.account, currency, rate, *dimensions.values())
+            sums = self._merged.get(key)
+            if sums is None:
+                self._merged[key] = _Sums(amount, foreign, rule, side, hit, dimensions, currency, rate)
             else:
-                both = None if foreign is None else foreign + (known.amount_in_currency or _ZERO)
-                self._merged[key] = known._replace(amount=known.amount + amount, amount_in_currency=both)
+                sums.amount += amount
+                if foreign is not None:
+                    sums.foreign = foreign + (sums.foreign or _ZERO)
         else:
+            memo = rule.memo
             made = VoucherLine(
                 side, hit.account, amount, rule.role, dimensions,
-                None if rule.memo is None else rule.memo(self._report, line, advance),
-                rule.id, None if line is None else line.line, currency, foreign, rate, origin,
+                None if memo is None else memo(self._report, line, advance),
+                rule.id, None if line is None else line.line, currency, foreign, rate,
+                self._origin if rule.role in _COSTS else None,
             )  # fmt: skip
-            place = self._lines.get(rule.position)
+            place = self._lines.get(position)
             if place is None:
-                self._lines[rule.position] = [made]
+                self._lines[position] = [made]
             else:
                 place.append(made)
         if self._parts is not None:
@@ -672,10 +720,8 @@ class _Draft:
     def voucher(self, reference_max: int) -> Voucher | Refusal:
         """The lines in the order of their rules, as a voucher."""
         report = self._report
-        for key, made in self._merged.items():
-            position = key[0]
-            assert isinstance(position, int)
-            self._lines.setdefault(position, []).append(made)
+        for sums in self._merged.values():
+            self._lines.setdefault(sums.rule.position, []).append(sums.as_line(self._origin))
         uneven = next((currency for currency, left in self._foreign.items() if left), None)
         assert uneven is None, f"what the report says in {uneven} stands in the voucher"
         lines: list[VoucherLine] = []
@@ -694,12 +740,8 @@ class _Draft:
                     ),
                 )
             )
-        debit = credit = _ZERO
-        for line in lines:
-            if line.side == "debit":
-                debit += line.amount
-            else:
-                credit += line.amount
+        # What is debited is what is credited: building the voucher makes sure of it.
+        total = sum([line.amount for line in lines if line.side == "debit"], _ZERO)
         reference = make_reference(report.company, report.number, report.version, "post", reference_max)
         document = DocumentRef(DOCUMENT_TYPE, report.number, report.version)
         return Voucher(
@@ -710,8 +752,8 @@ class _Draft:
             self.day,
             report.currency,
             tuple(lines),
-            debit,
-            credit,
+            total,
+            total,
             report.title or None,
         )
 
