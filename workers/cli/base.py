@@ -71,9 +71,11 @@ def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
     from workers.cli import (  # noqa: F401 - they register
         audit,
+        close,
         deadletters,
         demo,
         explain,
+        init,
         look,
         mapping,
         mapping_sheets,

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @app.command()
 def preflight(
-    file: Annotated[Path, typer.Argument(help="One report, submitted or approved, JSON or XML.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path, typer.Argument(help="One report, submitted or approved, JSON or XML.", exists=True, dir_okay=False)
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Tell everything that would stand in a report's way if it were approved now. Writes and sends nothing."""
@@ -38,7 +40,9 @@ def preflight(
     number = "-" if asked.event is None else asked.event.number
     if asked.ok and asked.voucher is not None:
         voucher = asked.voucher
-        note("preflight_ok", number=number, day=voucher.date, total=f"{voucher.total_debit:f}", currency=voucher.currency)
+        note(
+            "preflight_ok", number=number, day=voucher.date, total=f"{voucher.total_debit:f}", currency=voucher.currency
+        )
         hint(f"preview {file}")
     else:
         note("preflight_bad", number=number, count=len(asked.findings))

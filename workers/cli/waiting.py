@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workers.cli.base import AsJson, app, runtime
-from workers.cli.output import emit_lines, hint, leave, note, table
+from workers.cli.output import emit, emit_lines, hint, leave, note, table
 from workers.cli.state import FINDINGS, OK
+
+if TYPE_CHECKING:
+    from sqlalchemy import Row
 
 waiting = typer.Typer(no_args_is_help=True, help="Documents that wait for a row, a record, a period or an advance.")
 app.add_typer(waiting, name="waiting")
@@ -25,9 +31,10 @@ def list_(as_json: AsJson = False) -> None:
         wanted = kept.waited_for(tx)
         released = {(row.company, row.key): row for row in kept.recent(tx, SHOWN_MAX)}
         canaries = {key: kept.fate(tx, row.canary) for key, row in released.items()}
-    rows = []
-    for one in wanted:
-        rows.append((one.company, one.key, one.count, one.amounts, one.oldest, released.pop((one.company, one.key), None)))
+    rows: list[tuple[str, str, int, Mapping[str, Decimal], datetime | None, Row[Any] | None]] = [
+        (one.company, one.key, one.count, one.amounts, one.oldest, released.pop((one.company, one.key), None))
+        for one in wanted
+    ]
     rows += [(row.company, row.key, 0, {}, None, row) for row in released.values()]
     if as_json:
         emit_lines(
@@ -82,9 +89,12 @@ def list_(as_json: AsJson = False) -> None:
 def retry(
     key: Annotated[str, typer.Argument(help="The key, as `oaerp waiting list` shows it.")],
     company: Annotated[str, typer.Option(help="Its company.")] = "C01",
+    as_json: AsJson = False,
 ) -> None:
     """Send the canary of a key again, whatever stopped it; the others follow once it stands."""
     with runtime() as opened:
         found = opened.waiting.retry(company, key)
+    if as_json:
+        emit({"company": company, "key": key, "sent": found})
     note("canary_sent" if found else "nothing_waits_for", key=key)
     leave(OK if found else FINDINGS)
