@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, get_args
 
 import typer
 
@@ -59,9 +59,12 @@ def check(
     with runtime() as opened, opened.ledger.begin() as tx:
         book = opened.book()
         found: list[tuple[str, Obstacle]] = []
-        for name in [company] if company is not None else _companies(tx, opened):
-            asked = _period(tx, name, period)
-            found += [(name, one) for one in closing.obstacles(tx, name, asked.starts_on, asked.ends_on, book)]
+        names = [company] if company is not None else _companies(tx, opened)
+        asked = {name: days for name in names if (days := _period(tx, name, period)) is not None}
+        if names and not asked:
+            _no_period(", ".join(names))
+        for name, days in asked.items():
+            found += [(name, one) for one in closing.obstacles(tx, name, days.starts_on, days.ends_on, book)]
     if as_json:
         emit(
             {
@@ -164,7 +167,7 @@ def list_(
         emit_lines(_period_fields(name, period) for name, period in found)
     elif found:
         rows = [(n, p.period, p.starts_on, p.ends_on, translated(p.state, STATE.language)) for n, p in found]
-        table("", ("company", "period", "from", "to", "state"), rows)
+        table("", ("company", "period", "starts on", "ends on", "state"), rows)
     else:
         note("no_periods")
 
@@ -200,7 +203,7 @@ def set_(
             note("no_company", company=company)
             leave(USAGE)
         known = {one.period for one in periods.of(tx, company)}
-        before = _period(tx, company, period)
+        before = _period(tx, company, period) or _no_period(company)
         after = periods.Period(period, before.starts_on, before.ends_on, state)  # type: ignore[arg-type]
         periods.put(tx, company, after)
         was = before.state if period in known else None
@@ -288,8 +291,8 @@ def _companies(tx: Connection, opened: Runtime) -> list[str]:
     return sorted(known | set(tx.scalars(select(periods.c.company).distinct())))
 
 
-def _period(tx: Connection, company: str, period: str) -> Period:
-    """A period that the ledger knows, else the month of that name, open."""
+def _period(tx: Connection, company: str, period: str) -> Period | None:
+    """A period that the ledger knows, else the month of that name, open; None where it is neither."""
     from connector.ledger import periods
 
     known = {one.period: one for one in periods.of(tx, company)}
@@ -297,7 +300,11 @@ def _period(tx: Connection, company: str, period: str) -> Period:
         return known[period]
     match = re.fullmatch(r"((?:19|20)\d\d)-(0[1-9]|1[0-2])", period)
     if match is None:
-        raise typer.BadParameter(say("no_period", STATE.language, company=company), param_hint="--period")
+        return None
     year, month = int(match[1]), int(match[2])
     last = calendar.monthrange(year, month)[1]
     return periods.Period(period, date(year, month, 1), date(year, month, last), "open")
+
+
+def _no_period(companies: str) -> NoReturn:
+    raise typer.BadParameter(say("no_period", STATE.language, company=companies), param_hint="--period")
