@@ -13,6 +13,7 @@ from connector.ledger import Ledger
 from connector.process.ask import Asked, ask
 from connector.process.batch import BatchResult
 from connector.process.delivery import Deliverer, DeliveryResult
+from connector.process.expense import REFERENCE_MAX
 from connector.process.poll import PollResult, poll_once
 from connector.process.step import Step
 from connector.process.waiting import Waiting
@@ -53,6 +54,9 @@ class Runtime:
             retry=self.settings.retry,
             owners=self.settings.record_owners,
             listening=frozenset(source for source, oa in self.oa.items() if oa.features.deliver),
+            reference_max={
+                company: min(REFERENCE_MAX, erp.features.reference_max) for company, erp in self.erp.items()
+            },
             irreversible=frozenset(company for company, erp in self.erp.items() if erp.features.reversal == "none"),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -30,18 +30,25 @@ from contracts.voucher import Role, Voucher, parse_voucher
 from contracts.voucher import to_json as voucher_to_json
 
 _INTENTS = {"approved": "book", "changed": "book", "withdrawn": "withdraw", "submitted": "note"}
+REFERENCE_MAX = 32
 PAYABLE_ROLES: tuple[Role, ...] = ("employee_payable", "supplier_payable", "card_clearing")
 
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What deciding about a report needs besides the report: the book, the facts of the batch, which OAs listen, and the
-    companies whose ERP cannot take a voucher back."""
+    """What deciding about a report needs besides the report: the book, the facts of the batch, which OAs listen, the
+    companies whose ERP cannot take a voucher back, and how long a reference each ERP stores."""
 
     book: Book
     facts: Facts
     listening: Collection[str]
     irreversible: Collection[str]
+    reference_max: Mapping[str, int]
+
+    def examine(self, report: ExpenseReport, document_id: int) -> Answer:
+        """The voucher of a report and everything that stands in its way."""
+        room = self.reference_max.get(report.company, REFERENCE_MAX)
+        return examine(report, self.book, self.facts, document_id, reference_max=room)
 
 
 def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], desk: Desk) -> None:
@@ -71,7 +78,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
     if isinstance(data, SubmittedReport):
         _reserve(batch, document, item, data, decided, desk)
         return
-    answer = examine(data, desk.book, desk.facts, document.id) if isinstance(data, ExpenseReport) else None
+    answer = desk.examine(data, document.id) if isinstance(data, ExpenseReport) else None
     if answer is not None and not answer.ok:
         _park(batch, document, item, answer, desk)
         return
@@ -86,7 +93,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
         letter = _letter(item, document, decision.code or "SYN-301", decision.reason, blocks=True)
         batch.park(item, document, letter)
         return
-    _write_postings(batch, document, item, decided, voucher, decision, on, desk.book)
+    _write_postings(batch, document, item, decided, voucher, decision, on, desk)
     if decision is not None and decision.kind == "none":
         _tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
@@ -107,7 +114,7 @@ def _reserve(
     """A report handed in reserves its advances, invoices and budgets; what stands in its way is told, not parked: the OA
     asks before the approval (preflight)."""
     asked = as_approved(report, item.event)
-    answer = examine(asked, desk.book, desk.facts, document.id)
+    answer = desk.examine(asked, document.id)
     if document.version:
         batch.end(item, document, "applied", decided.reason)
         return
@@ -208,7 +215,7 @@ def _write_postings(
     voucher: Voucher | None,
     decision: Correction | None,
     on: date | None,
-    book: Book,
+    desk: Desk,
 ) -> None:
     """Drops what never left us, then takes back and posts as decided."""
     kind = "blue" if decision is None else decision.kind
@@ -218,10 +225,10 @@ def _write_postings(
                 batch.cancel(document, posting, item.event.version)
             case Reverse(posting) if kind in ("red_and_blue", "red"):
                 assert on is not None, "a correction has its day"
-                batch.post(document, _reversal(batch, document, posting, on))
+                batch.post(document, _reversal(batch, document, posting, on, desk))
             case Post(version) if kind in ("red_and_blue", "blue"):
                 assert voucher is not None, "what is posted was translated"
-                batch.post(document, _posting(document, version, voucher, "post", book))
+                batch.post(document, _posting(document, version, voucher, "post", desk.book))
     if kind == "additive":
         assert decision is not None, "only a correction adds"
         assert decision.difference is not None, "an addition has its lines"
@@ -235,7 +242,7 @@ def _write_postings(
             lines=decision.difference,
             memo=voucher.memo,
         )
-        batch.post(document, _posting(document, item.event.version, added, "adjust", book))
+        batch.post(document, _posting(document, item.event.version, added, "adjust", desk.book))
 
 
 def _posting(document: Document, version: int, voucher: Voucher, purpose: str, book: Book) -> NewPosting:
@@ -253,9 +260,11 @@ def _posting(document: Document, version: int, voucher: Voucher, purpose: str, b
     )
 
 
-def _reversal(batch: Batch, document: Document, posting: Standing, on: date) -> NewPosting:
+def _reversal(batch: Batch, document: Document, posting: Standing, on: date, desk: Desk) -> NewPosting:
     posted = read(batch.tx, posting.id)
-    reference = make_reference(document.key.company, document.key.number, posting.version, "reverse")
+    company, number = document.key.company, document.key.number
+    room = desk.reference_max.get(company, REFERENCE_MAX)
+    reference = make_reference(company, number, posting.version, "reverse", room)
     red = parse_voucher(bytes(posted["voucher"])).reversed(reference, on)
     after, behind_new = _last_reversal(document)
     return NewPosting(

@@ -43,6 +43,7 @@ class Step:
     owners: master_data.Owners
     listening: Collection[str]
     irreversible: Collection[str] = ()
+    reference_max: Mapping[str, int] = field(default_factory=dict)  # by company; 32 characters where it says nothing
     _archived: set[str] = field(default_factory=set)  # books that the ledger keeps already
 
     def apply(self, messages: Sequence[Message], door: str = "broker") -> BatchResult:
@@ -83,7 +84,7 @@ class Step:
             unread = {key: self._unread(batch, held[key], items) for key, items in lanes.items()}
             book = self.book()
             facts = _gather(tx, book, held, unread)
-            desk = expense.Desk(book, facts, self.listening, self.irreversible)
+            desk = expense.Desk(book, facts, self.listening, self.irreversible, self.reference_max)
             # What reports depend on first: a report and its advance may come in one batch.
             for key in sorted(unread, key=lambda key: _PLACES.get(key.kind.split(".")[0], 1)):
                 self._process(batch, held[key], unread[key], desk)

@@ -10,7 +10,7 @@ import pytest
 from connector.adapter import Delivery, Features, Outcome, Receipt, Status
 from connector.bootstrap import Runtime
 from connector.ledger import Ledger, outbox
-from tests.integration.process.world import World, report
+from tests.integration.process.world import Shelved, World, claim, expense, period, report, told
 
 
 class ListeningOa:
@@ -137,3 +137,49 @@ def test_a_category_without_a_rule_is_not_told_as_rejected_by_the_erp(world: Wor
     tell(world)
 
     assert oa.told == []
+
+
+def test_a_new_version_that_books_nothing_is_told_as_posted_at_once(world: World, oa: ListeningOa) -> None:
+    world.receive(report())
+    world.deliver()
+
+    world.receive(report(version=2, happening="changed", title="Another title"))
+    tell(world)
+
+    numbers = {s.erp_number for s in oa.told}
+    assert [(s.version, s.state) for s in oa.told] == [(1, "posted"), (2, "posted")]
+    assert len(numbers) == 1
+
+
+def test_a_report_of_a_closed_period_goes_back_where_the_book_says_reject(
+    ledger: Ledger, tmp_path: Path, oa: ListeningOa
+) -> None:
+    book = Shelved(tmp_path / "book")
+    book.table("periods", "document,company,policy\n*,*,REJECT\n")
+    world = World(ledger, tmp_path / "erp", book=book.folder, oa={"/oa/feishu/C01": oa})  # type: ignore[dict-item]
+    world.receive(period("2025-04", "closed"))
+
+    world.receive(report())
+    tell(world)
+
+    assert [(s.number, s.state, s.code) for s in oa.told] == [("EXP-1", "rejected", "ACC-331")]
+
+
+def test_payments_are_told_in_part_in_full_and_taken_back(world: World, oa: ListeningOa) -> None:
+    world.receive(claim("EXP-1", expense("travel.taxi", "413.00")))
+    world.deliver()
+    for at, (number, amount, reverses) in enumerate(
+        (("P1", "200.00", False), ("P2", "213.00", False), ("P2", "213.00", True)), 1
+    ):
+        kind, day = ("reversed", "reversed_on") if reverses else ("made", "paid_on")
+        document = {"type": "expense.report", "number": "EXP-1", "version": 1}
+        world.receive(
+            told(
+                f"payment.{kind}.v1", "EXP-1", version=at, number="EXP-1", reference="C01-EXP-1-V1", amount=amount,
+                payment_number=number, document=document, currency="CNY", **{day: "2025-05-01"},
+            )
+        )  # fmt: skip
+
+    tell(world)
+
+    assert [s.state for s in oa.told] == ["posted", "partly_paid", "paid", "payment_reversed"]
