@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal, InvalidOperation
@@ -14,14 +15,17 @@ from typing import Any, get_args
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from connector.correct import Facts
 from connector.translate.book import Book
 from connector.translate.tables import ANY, bad
 from connector.translate.voucher import Refusal, Terms
 from connector.translate.yaml_text import Place, read_yaml
+from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.amount import Amount
 from contracts.codec import parse
 from contracts.expense import ExpenseReport, InvoiceKind, Line, booked_amount
 from contracts.findings import Finding, Refused, refused
+from contracts.voucher import Role
 
 SUFFIXES = (".case", ".yaml", ".yml")
 TESTS = "tests"  # The folder of a book that holds its own cases.
@@ -29,7 +33,7 @@ CASE_FILES_MAX = 1_000
 CASE_BYTES_MAX = 4 * 1024 * 1024
 CASES_MAX = 20_000
 KINDS: tuple[str, ...] = get_args(InvoiceKind)
-SAYS = ("Dr", "Cr", "on", "as", "origin", "refused", "waits")
+SAYS = ("Dr", "Cr", "on", "as", "origin", "corrected", "refused", "waits")
 _SIDES = {"借": "Dr", "贷": "Cr"}
 _CLAUSES = (
     "card", "supplier", "personal", "department", "project", "cost_centre", "dated", "described", "days", "share", "invoice",
@@ -44,6 +48,11 @@ _FORMS = {
     "closed": "closed 2025-03 -> 2025-04-03",
     "accrued": "accrued 2025-03 -> 2025-04-03",
     "paid": "paid ADV1 USD @ 7.10",
+    "advanced": "advanced ADV1 1500.00, or advanced ADV1 500.00 USD @ 7.10",
+    "returned": "returned ADV1 87.00, or returned ADV1 20.00 USD @ 7.12 paid 7.10",
+    "then": "then, on a line of its own below the first version",
+    "paid_out": "paid_out 413.00",
+    "reversed": "reversed 2025-04-08",
     "personal": "personal 20.00",
     "department": "department D02",
     "project": "project P1",
@@ -58,13 +67,18 @@ _FORMS = {
 _LINE_FORM = "category amount [currency @ rate], clause, clause"
 _REPORT = TypeAdapter(ExpenseReport)
 _LINE = TypeAdapter(Line)
+_ADVANCES: Mapping[str, TypeAdapter[Any]] = {
+    "advanced": TypeAdapter(AdvancePaid),
+    "returned": TypeAdapter(AdvanceReturned),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """One case: what it is about, the report (or why there is none), what the ledger settled for it, and what is expected.
 
-    A report that breaks the contract is a refusal, so that a case may expect it.
+    A report that breaks the contract is a refusal, so that a case may expect it. Where it is a later version, `before` is
+    what stands and `facts` what is known of it; `reversed_on` asks for the reversal; `advance` is a case of no report at all.
     """
 
     title: str
@@ -72,6 +86,18 @@ class Case:
     report: ExpenseReport | Refusal
     expected: tuple[str, ...]
     terms: Terms = field(default_factory=Terms)
+    before: ExpenseReport | Refusal | None = None
+    facts: Facts = field(default_factory=Facts)
+    reversed_on: date | None = None
+    advance: AdvanceOfCase | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AdvanceOfCase:
+    """Money paid to an employee in advance, or given back, and the rate it was paid at."""
+
+    moved: AdvancePaid | AdvanceReturned | Refusal
+    paid_rate: Decimal | None
 
 
 def load_cases(folder: Path, book: Book) -> tuple[list[Case], list[Finding]]:
@@ -139,6 +165,11 @@ class _Draft:
         self.accrued = False
         self.advances: dict[str, tuple[str, Decimal]] = {}
         self.given: ExpenseReport | Refusal | None = None
+        self.before: ExpenseReport | Refusal | None = None
+        self.paid_out: dict[Role, Decimal] = {}
+        self.declared = False
+        self.reversed_on: date | None = None
+        self.advance: AdvanceOfCase | None = None
         self.report: dict[str, Any] = {
             "company": "C01" if known is None else known.company, "number": "EXP1", "version": 1,
             "currency": book.companies[0].currency if known is None else known.currency, "title": "",
@@ -148,10 +179,20 @@ class _Draft:
 
     def case(self) -> Case:
         terms = Terms(self.day, self.origin, self.accrued, self.advances)
-        return Case(self.title, self.at, self.given or self._report(), tuple(self.expected), terms)
+        facts = Facts(paid=self.paid_out, period_closed=self.declared)
+        return Case(
+            self.title, self.at, self.given or self._report(), tuple(self.expected), terms, self.before, facts,
+            self.reversed_on, self.advance,
+        )  # fmt: skip
+
+    def then(self) -> None:
+        """What was read so far stands in the ERP; the lines and advances of its next version follow."""
+        self.before = self._report()
+        self.report |= {"version": self.report["version"] + 1, "lines": [], "advances": []}
+        self.report.pop("total", None)
 
     def _report(self) -> ExpenseReport | Refusal:
-        wire = self.report
+        wire = deepcopy(self.report)
         for line in wire["lines"]:
             line.setdefault("currency", wire["currency"])
         wire.setdefault("total", _total(wire))
@@ -284,7 +325,7 @@ def _read_left(draft: _Draft, text: str, at: str, findings: list[Finding]) -> No
         _read_statement(draft, text)
     except _Unreadable as error:
         findings.append(bad(at, error.expected, text[:80], error.fix))
-    except (ValueError, IndexError, InvalidOperation):
+    except (ValueError, IndexError, KeyError, InvalidOperation):
         word = text.split()[0]
         findings.append(bad(at, _FORMS.get(word, _LINE_FORM), text[:80], "write it in this form"))
 
@@ -317,6 +358,16 @@ def _read_statement(draft: _Draft, text: str) -> None:
         case "payee":
             kind, identity = rest.split()
             report["payee"] = {"type": kind, "id": identity}
+        case "advanced" | "returned":
+            draft.advance = _read_moved(word, rest.split(), report)
+        case "then":
+            draft.then()
+        case "paid_out":
+            draft.paid_out["employee_payable"] = Decimal(rest)
+        case "declared":
+            draft.declared = True
+        case "reversed":
+            draft.reversed_on = date.fromisoformat(rest)
         case "closed" | "accrued":
             draft.origin, _, day = rest.split()
             draft.day = date.fromisoformat(day)
@@ -340,6 +391,28 @@ def _read_advance(words: Sequence[str], draft: _Draft) -> dict[str, Any]:
             case _:
                 raise _Unreadable(_FORMS["advance"], _meant(name, ("@", "paid")))
     return claim
+
+
+def _read_moved(word: str, words: Sequence[str], report: Mapping[str, Any]) -> AdvanceOfCase:
+    """`ADV1 1500.00`, and in another currency `ADV1 20.00 USD @ 7.12 paid 7.10`: on the day the report was handed in."""
+    number, amount, *foreign = words
+    wire: dict[str, Any] = {name: report[name] for name in ("company", "version", "employee", "currency")}
+    wire |= {
+        "number": number,
+        "amount": amount,
+        f"{'paid' if word == 'advanced' else 'returned'}_on": report["submitted_on"],
+    }
+    said = dict(zip(foreign[1::2], foreign[2::2], strict=True))
+    if foreign:
+        wire |= {"currency": foreign[0], "rate": _rate(said.pop("@"))}
+    paid = said.pop("paid", None)
+    if said:
+        raise ValueError
+    try:
+        moved = _ADVANCES[word].validate_json(orjson.dumps(wire))
+    except ValidationError as error:
+        moved = Refusal(refused(error, prefix="data").findings)
+    return AdvanceOfCase(moved, None if paid is None else Decimal(paid))
 
 
 def _rate(value: str) -> dict[str, str]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from difflib import SequenceMatcher
 from typing import Literal
 
 from lxml import etree
 
+from connector.correct import correct
+from connector.translate.advance import to_advance_voucher
 from connector.translate.book import Book
 from connector.translate.cases import Case
 from connector.translate.coverage import used_by
+from connector.translate.reference import make_reference
 from connector.translate.trace import LineTrace, explain
 from connector.translate.voucher import Refusal
 from contracts.amount import Amount
@@ -56,13 +60,51 @@ class Result:
 
 def run(case: Case, book: Book) -> Result:
     """The case by this book."""
+    if case.advance is not None:
+        return Result(case, tuple(_moved(case, book)), frozenset())
     answer = case.report if isinstance(case.report, Refusal) else explain(case.report, book, terms=case.terms)
     if isinstance(answer, Refusal):
         return Result(case, tuple(refused_lines(answer)), frozenset())
     assert isinstance(case.report, ExpenseReport)
     voucher, traces = answer
-    said = [*_headers(case, voucher), *lines_of(voucher, traces)]
+    if case.before is not None:
+        said = _corrected(case, voucher, traces, book)
+    elif case.reversed_on is not None:
+        said = _headers(case, red := _red(voucher, case.reversed_on)) + lines_of(red, traces)
+    else:
+        said = _headers(case, voucher) + lines_of(voucher, traces)
     return Result(case, tuple(said), used_by(case.report, book, traces))
+
+
+def _moved(case: Case, book: Book) -> list[Said]:
+    """An advance that was paid or given back."""
+    assert case.advance is not None
+    moved = case.advance.moved
+    answer = moved if isinstance(moved, Refusal) else to_advance_voucher(moved, book, paid_rate=case.advance.paid_rate)
+    if isinstance(answer, Refusal):
+        return refused_lines(answer)
+    return _headers(case, answer) + [Said(written(line, answer.currency)) for line in answer.lines]
+
+
+def _corrected(case: Case, new: Voucher, traces: Sequence[LineTrace], book: Book) -> list[Said]:
+    """How the version that stands becomes the new one: the kind of correction, then the lines of what is posted for it."""
+    before = case.before if isinstance(case.before, Refusal) or case.before is None else explain(case.before, book)
+    if before is None or isinstance(before, Refusal):
+        return [] if before is None else refused_lines(before)
+    standing, its_traces = before
+    decision = correct([standing], new, case.facts)
+    said = [Said(" ".join(filter(None, ("corrected", decision.kind, decision.code))), decision.reason)]
+    said = _headers(case, new) + said
+    if decision.difference is not None:
+        return said + [Said(written(line, new.currency)) for line in decision.difference]
+    if decision.kind == "red_and_blue":
+        said += lines_of(_red(standing, new.date), its_traces) + lines_of(new, traces)
+    return said
+
+
+def _red(voucher: Voucher, on: date) -> Voucher:
+    document = voucher.document
+    return voucher.reversed(make_reference(voucher.company, document.number, document.version, "reverse"), on)
 
 
 def outcome(report: ExpenseReport, book: Book) -> list[Said]:
