@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 
 from connector.facts import (
     GROUP,
@@ -22,6 +22,7 @@ from connector.facts import (
 )
 from connector.translate.book import Book, CompanyView
 from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
+from contracts.amount import QUANTA
 from contracts.expense import ExpenseReport, Invoice, Line, booked_amount
 from contracts.findings import Finding
 from contracts.voucher import Voucher, VoucherLine
@@ -102,36 +103,37 @@ def settle_terms(
     rates = _paid_rates(report, facts)
     if view is None:
         return Terms(advances=rates)
+    released = _released(report, view, facts, document_id, rates)
     natural, approved = posting_day(report, view), approval_day(report, view)
     periods = facts.periods.get(report.company, ())
     if not periods:
-        return Terms(day=natural, advances=rates)
+        return Terms(day=natural, advances=rates, released=released)
     period = period_of(periods, natural)
     if period is None:
         _no_period(report.company, natural, found)
-        return Terms(day=natural, advances=rates)
+        return Terms(day=natural, advances=rates, released=released)
     if period.takes(approved):
-        return Terms(day=natural, advances=rates)
+        return Terms(day=natural, advances=rates, released=released)
     rule = view.period_rule(DOCUMENT_TYPE, natural)
     policy = "HOLD" if rule is None else rule.policy
     closed = f"an open period; {period.period} of {report.company} is {period.state}"
     if policy == "REJECT":
         found.wrong("ACC-331", "posting_date", closed, str(natural), "approve it again with a later posting date")
-        return Terms(day=natural, advances=rates)
+        return Terms(day=natural, advances=rates, released=released)
     if policy == "HOLD":
         fix = "open the period, or give the report another posting date"
         found.wrong("ACC-332", "posting_date", closed, str(natural), fix, waits=f"period:{natural}")
-        return Terms(day=natural, advances=rates)
+        return Terms(day=natural, advances=rates, released=released)
     day = next_open_day(periods, max(natural, approved), approved)
     if day is None:
         _no_period(report.company, max(natural, approved), found)
-        return Terms(day=natural, advances=rates)
+        return Terms(day=natural, advances=rates, released=released)
     year_start = view.row.year_start
     crosses = fiscal_year(day, year_start) != fiscal_year(natural, year_start)
     if crosses and document_id not in facts.year_accepted:
         expected = f"a day in the fiscal year of {natural}; the next open one is {day}"
         found.wrong("ACC-334", "posting_date", expected, str(day), "decide: oaerp close accept")
-    return Terms(day, period.period, policy == "ACCRUE", rates)
+    return Terms(day, period.period, policy == "ACCRUE", rates, released)
 
 
 def next_open_day(periods: Iterable[Period], start: date, approved: date) -> date | None:
@@ -236,6 +238,32 @@ def _paid_rates(report: ExpenseReport, facts: Facts) -> dict[str, tuple[str, Dec
         if balance is not None and balance.detail.get("rate") is not None:
             rates[claim.number] = balance.currency, Decimal(balance.detail["rate"])
     return rates
+
+
+def _released(
+    report: ExpenseReport,
+    view: CompanyView,
+    facts: Facts,
+    document_id: int | None,
+    rates: Mapping[str, tuple[str, Decimal]],
+) -> dict[str, Decimal]:
+    """What each claim takes off its advance in the base currency. The running sum is rounded, not the claims: so the last
+    one takes the advance to zero."""
+    unit = QUANTA[view.currency]
+    found: dict[str, Decimal] = {}
+    for claim in report.advances:
+        if claim.number not in rates or claim.currency in (None, view.currency):
+            continue
+        balance = facts.balances[BalanceKey("advance", report.company, claim.number)]
+        before = Decimal(balance.detail.get("paid", "0")) - facts.open_for(balance.key, document_id)
+        found[claim.number] = taken_off(before, claim.amount, rates[claim.number][1], unit)
+    return found
+
+
+def taken_off(before: Decimal, amount: Decimal, rate: Decimal, unit: Decimal) -> Decimal:
+    """What `amount` takes off in the base currency after `before` was taken off: sums of such parts lose no cent."""
+    after = ((before + amount) * rate).quantize(unit, ROUND_HALF_UP)
+    return after - (before * rate).quantize(unit, ROUND_HALF_UP)
 
 
 def _check_advances(

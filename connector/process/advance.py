@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 
-from connector.facts import BalanceKey, Facts
+from connector.facts import BalanceKey, Facts, period_of
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
+from connector.preflight import taken_off
 from connector.process.batch import Arrived, Batch, NewPosting
 from connector.translate import Book, Refusal
 from connector.translate.advance import to_advance_voucher
 from contracts.advance import AdvancePaid, AdvanceReturned
+from contracts.amount import QUANTA
 from contracts.findings import Finding
+from contracts.voucher import Voucher
 from contracts.voucher import to_json as voucher_to_json
 
 
@@ -46,8 +50,7 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book, fact
     available = Decimal(detail.get("paid", "0")) - Decimal(detail.get("returned", "0"))
     note = f"{advance.amount:f} {advance.currency} {'paid' if paid else 'returned'}, {available - balance.used:f} open"
     if _is_booked_here(event.company, event.system, advance, book):
-        rate = detail.get("rate")
-        voucher = to_advance_voucher(advance, book, paid_rate=None if rate is None else Decimal(rate))
+        voucher = _closed(event.company, advance, facts) or _translate(advance, book, facts, key)
         if isinstance(voucher, Refusal):
             letter = Letter.about(event, item.body, item.door, voucher.code, str(voucher.findings[0]))
             letter.document_id, letter.findings, letter.waits_for = document.id, voucher.findings, voucher.waits_for
@@ -71,6 +74,33 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book, fact
     batch.end(item, document, "applied", note)
 
 
+def _translate(advance: AdvancePaid | AdvanceReturned, book: Book, facts: Facts, key: BalanceKey) -> Voucher | Refusal:
+    balance = facts.balances[key]
+    stated = balance.detail.get("rate")
+    if isinstance(advance, AdvancePaid) or stated is None:
+        return to_advance_voucher(advance, book)
+    rate = Decimal(stated)
+    before = Decimal(balance.detail["paid"]) - balance.open
+    view = book.view(advance.company, advance.returned_on)
+    released = None if view is None else taken_off(before, advance.amount, rate, QUANTA[view.currency])
+    return to_advance_voucher(advance, book, paid_rate=rate, released=released)
+
+
+def _closed(company: str, advance: AdvancePaid | AdvanceReturned, facts: Facts) -> Refusal | None:
+    """Money that moved in a closed period waits until that is opened: no policy moves it, the bank statement has its day."""
+    day = _day(advance)
+    period = period_of(facts.periods.get(company, ()), day)
+    if period is None or period.takes(day):
+        return None
+    expected = f"an open period; {period.period} of {company} is {period.state}"
+    finding = Finding("ACC-332", "data", expected, str(day), "open the period")
+    return Refusal((finding,), (f"period:{day}",))
+
+
+def _day(advance: AdvancePaid | AdvanceReturned) -> date:
+    return advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on
+
+
 def _refused(advance: AdvancePaid | AdvanceReturned, facts: Facts, key: BalanceKey) -> Finding | None:
     """A return above what is open, or a payment that no longer covers what was claimed."""
     balance = facts.balances[key]
@@ -91,6 +121,5 @@ def _refused(advance: AdvancePaid | AdvanceReturned, facts: Facts, key: BalanceK
 
 def _is_booked_here(company: str, system: str, advance: AdvancePaid | AdvanceReturned, book: Book) -> bool:
     """What the ERP tells of stands in its books already; what the OA tells is booked where the company says so."""
-    day = advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on
-    view = book.view(company, day)
+    view = book.view(company, _day(advance))
     return system == "oa" and view is not None and view.row.advances == "booked"

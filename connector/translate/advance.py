@@ -17,11 +17,16 @@ DOCUMENT_TYPE = "advance"
 
 
 def to_advance_voucher(
-    advance: AdvancePaid | AdvanceReturned, book: Book, *, paid_rate: Decimal | None = None, day: date | None = None
+    advance: AdvancePaid | AdvanceReturned,
+    book: Book,
+    *,
+    paid_rate: Decimal | None = None,
+    released: Decimal | None = None,
 ) -> Voucher | Refusal:
     """Debits the advance and credits the bank; on a return the other way round. A return in another currency takes the
-    advance down at `paid_rate`, the rate it was paid at, and books the difference to today's as a gain or a loss."""
-    on = day or (advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on)
+    advance down at `paid_rate`, the rate it was paid at (by exactly `released` where that is given), and books the
+    difference to today's rate as a gain or a loss."""
+    on = advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on
     view = book.view(advance.company, on)
     if view is None:
         finding = Finding(
@@ -46,7 +51,8 @@ def to_advance_voucher(
         ]
     else:
         back = paid_rate if foreign and paid_rate is not None else rate
-        released = (advance.amount * back).quantize(unit, ROUND_HALF_UP)
+        if released is None:
+            released = (advance.amount * back).quantize(unit, ROUND_HALF_UP)
         lines = [
             _line("debit", "bank", accounts, money, advance, stated, rate),
             _line("credit", "advance", accounts, released, advance, stated, back),

@@ -110,18 +110,20 @@ def _fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str,
 
 def terms_of(report: ExpenseReport, voucher: Voucher) -> Terms:
     """What the ledger had settled when this voucher of the report was made, as the voucher itself tells it."""
-    released = {
-        (line.currency, line.amount_in_currency): line.rate
+    lines = {
+        (line.currency, line.amount_in_currency): line
         for line in voucher.lines
         if line.role == "advance" and line.rate is not None
     }
     rates: dict[str, tuple[str, Decimal]] = {}
+    released: dict[str, Decimal] = {}
     for claim in report.advances:
-        rate = released.get((claim.currency, claim.amount))
-        if claim.currency is not None and rate is not None:
-            rates[claim.number] = (claim.currency, rate)
+        line = lines.get((claim.currency, claim.amount))
+        if claim.currency is not None and line is not None and line.rate is not None:
+            rates[claim.number] = (claim.currency, line.rate)
+            released[claim.number] = line.amount
     origin = next((line.origin_period for line in voucher.lines if line.origin_period is not None), None)
-    return Terms(voucher.date, origin, any(line.role == "accrual" for line in voucher.lines), rates)
+    return Terms(voucher.date, origin, any(line.role == "accrual" for line in voucher.lines), rates, released)
 
 
 def _of_rows(table: str, old: Sequence[Row], new: Sequence[Row]) -> Iterator[Change]:

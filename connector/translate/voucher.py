@@ -42,12 +42,14 @@ class Refusal:
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What the ledger settled before a report is translated: the posting day, the closed period it really belongs to,
-    whether its cost was accrued there, and the currency and rate that its advances were paid in."""
+    whether its cost was accrued there, and of its advances the currency and rate they were paid in and what a claim takes
+    off them in the base currency, so that all claims and returns together take off what was paid."""
 
     day: date | None = None
     origin_period: str | None = None
     accrued: bool = False
     advances: Mapping[str, tuple[str, Decimal]] = field(default_factory=dict)
+    released: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 NO_TERMS = Terms()
@@ -686,7 +688,9 @@ class _Draft:
             )  # fmt: skip
             self.waits_for.append(f"advance:{advance.number}")
             return used
-        released = self._base(advance.amount, paid_rate)
+        released = self._terms.released.get(advance.number)
+        if released is None:
+            released = self._base(advance.amount, paid_rate)
         if released:
             self._post_role(
                 "advance", "credit", released, advance=advance, payee=self._report.employee.id, foreign=advance.amount,

@@ -192,8 +192,7 @@ def _foretell(opened: Runtime, ids: Sequence[int]) -> Iterator[tuple[int, bool, 
 
 
 def _why_not(opened: Runtime, row: Row[Any]) -> str | None:
-    """The first thing that still stands in the way of a letter's event, or None."""
-    from connector.translate import Refusal, to_voucher
+    """The first thing that still stands in the way of a letter's event, by today's book and ledger, or None."""
     from contracts import ExpenseReport, Refused, parse
 
     try:
@@ -202,5 +201,5 @@ def _why_not(opened: Runtime, row: Row[Any]) -> str | None:
         return str(refused.findings[0])
     if not isinstance(event.data, ExpenseReport):
         return None
-    answer = to_voucher(event.data, opened.book())
-    return str(answer.findings[0]) if isinstance(answer, Refusal) else None
+    asked = opened.preflight(bytes(row.body), row.content_type)
+    return None if asked.ok else str(asked.findings[0])

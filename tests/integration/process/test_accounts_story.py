@@ -463,3 +463,34 @@ def _voucher(world: World, reference: str):  # type: ignore[no-untyped-def]
 
     ((body,),) = world.query("SELECT voucher FROM postings WHERE reference = :reference", reference=reference)
     return parse_voucher(bytes(body))
+
+
+def test_claims_on_an_advance_in_another_currency_take_off_what_was_paid_to_the_cent(world: World) -> None:
+    rate = {"value": "7.1234", "date": "2025-03-01", "source": "PBOC"}
+    foreign = {"currency": "USD", "rate": rate}
+    world.receive(advance("ADV-1", "100.00", **foreign))
+
+    for number, amount, total in (
+        ("EXP-1", "33.33", "237.42"),
+        ("EXP-2", "33.33", "237.42"),
+        ("EXP-3", "33.34", "237.49"),
+    ):
+        claimed = [{"number": "ADV-1", "amount": amount, **foreign}]
+        world.receive(claim(number, expense("travel.hotel", amount, **foreign), total=total, advances=claimed))
+
+    taken = [
+        line.amount for at in (1, 2, 3) for line in _voucher(world, f"C01-EXP-{at}-V1").lines if line.role == "advance"
+    ]
+    assert sum(taken) == Decimal("712.34")  # one by one they would come to 712.33
+
+
+def test_an_advance_paid_in_a_closed_period_waits_until_it_is_opened(shelved: World, book: Shelved) -> None:
+    book.company(advances="booked")
+    shelved.receive(period("2025-03", "closed"))
+    shelved.receive(advance("ADV-1", "500.00"))
+    assert [letter.waits_for for letter in shelved.letters()] == ["period:2025-03-01"]
+
+    shelved.receive(period("2025-03", "open", 2))
+    shelved.release()
+
+    assert [state for _, state in shelved.postings()] == ["POSTED"]
