@@ -275,7 +275,9 @@ class _Draft:
         if deduction is not None:
             tax, stays = deduction.tax, deduction.non_deductible
             if rate is not None:
-                tax, stays = self._base(tax, rate), self._base(stays, rate)
+                # Each part is rounded on its own; where they are next to nothing, together they may be above the whole.
+                tax = min(self._base(tax, rate), cost)
+                stays = min(self._base(stays, rate), tax)
             cost -= tax
             if foreign is not None:
                 foreign -= deduction.tax
@@ -322,9 +324,11 @@ class _Draft:
             self._cost(index, line, line.category, within, None, rate, deduction, "debit", allowance=allowed)
             self._cost(index, line, above, cost - within, None, rate, deduction, "debit", allowance=allowed)
             return
-        within = min(self._base(allowed, rate), cost)
-        self._cost(index, line, line.category, within, allowed, rate, deduction, "debit", allowance=allowed)
-        self._cost(index, line, above, cost - within, foreign - allowed, rate, deduction, "debit", allowance=allowed)
+        within, foreign_within = min(self._base(allowed, rate), cost), min(allowed, foreign)
+        self._cost(index, line, line.category, within, foreign_within, rate, deduction, "debit", allowance=allowed)
+        self._cost(
+            index, line, above, cost - within, foreign - foreign_within, rate, deduction, "debit", allowance=allowed
+        )
 
     def _cost(
         self, index: int, line: Line, category: str, cost: Decimal, foreign: Decimal | None, rate: Decimal | None,
@@ -617,7 +621,7 @@ class _Draft:
         key: tuple[object, ...] | None = None
         position = rule.position
         if rule.merge:
-            key = (position, side, hit.account, currency, rate, *dimensions.values())
+            key = (position, side, hit.account, currency, rate, *dimensions.items())
             sums = self._merged.get(key)
             if sums is None:
                 self._merged[key] = _Sums(amount, foreign, rule, side, hit, dimensions, currency, rate)
