@@ -6,7 +6,7 @@ import io
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -25,7 +25,7 @@ from connector.translate.sheets import (
     read_sheet,
     to_workbook,
 )
-from connector.translate.tables import AccountRow, ChartRow, TaxRow
+from connector.translate.tables import AccountRow, ChartRow, Row, TaxRow
 from contracts.findings import Finding
 
 HEADER = ("category", "account", "valid_from")
@@ -75,12 +75,13 @@ def changed(content: bytes, name: str, change: Callable[[bytes], bytes]) -> byte
 
 
 def plain(book: Book) -> dict[str, list[Mapping[str, Any]]]:
-    tables = {
+    tables: dict[str, Sequence[Row]] = {
         "companies": book.companies,
         "chart": list(book.chart.values()),
         "accounts": book.accounts,
         "roles": book.roles,
         "taxes": book.taxes,
+        "periods": book.periods,
     }
     return {name: [row.model_dump(exclude={"at"}) for row in found] for name, found in tables.items()}
 
@@ -185,7 +186,7 @@ def test_the_sheet_of_a_table_is_the_one_named_so_or_the_only_one() -> None:
 
 def test_a_book_can_keep_its_tables_in_a_workbook_and_is_rebuilt_byte_for_byte() -> None:
     starter = load_book()
-    text = re.sub(rb"(companies|chart|accounts|roles|tax)\.csv", b"tables.xlsx", starter.files["book.yaml"])
+    text = re.sub(rb"(?<=: )\w+\.csv", b"tables.xlsx", starter.files["book.yaml"])
 
     book = read_book({"book.yaml": text, "tables.xlsx": to_workbook(starter)})
 
