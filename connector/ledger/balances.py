@@ -15,7 +15,7 @@ from sqlalchemy import bindparam, select, text
 from sqlalchemy.engine import Connection
 
 from connector.facts import Balance, BalanceKey, Facts, Use
-from connector.ledger.sql import table_of
+from connector.ledger.sql import insert_many, table_of
 from connector.ledger.tables import balance_uses, balances
 
 Wanted = Mapping[BalanceKey, tuple[str, Decimal]]  # currency and what is available, where the balance is new
@@ -75,8 +75,7 @@ def write(tx: Connection, facts: Facts) -> None:
             for document_id in ids
             for key, use in facts.uses.get(document_id, {}).items()
         ]
-        if rows_of_uses:
-            tx.execute(balance_uses.insert(), rows_of_uses)
+        insert_many(tx, balance_uses, rows_of_uses)
 
 
 def release(tx: Connection, document_id: int) -> None:

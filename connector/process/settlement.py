@@ -22,7 +22,7 @@ from connector.plan import Standing
 from connector.process.batch import Arrived, Batch
 from contracts.envelope import AnyEvent
 from contracts.findings import Finding
-from contracts.voucher import parse_voucher
+from contracts.voucher import Voucher, parse_voucher
 
 _PAYABLES = ("employee_payable", "supplier_payable", "card_clearing")
 _STATES = {"voucher.posted": "posted", "voucher.rejected": "rejected", "voucher.reversed": "reversed"}
@@ -59,12 +59,14 @@ def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[
     """A payment, or the taking back of one: the document is open, partly paid or paid by the sum of what is live."""
     event, data = item.event, item.event.data
     reverses = event.happening == "reversed"
-    owed = sum((_owed(batch, posting) for posting in document.standing), Decimal(0))
+    standing = [_standing(batch, posting) for posting in document.standing if _may_stand(posting)]
+    owed = sum((_owed(voucher) for voucher in standing), Decimal(0))
     told = [
         Payment(row.number, Decimal(row.amount), made=row.paid, reversed=row.reversed)
         for row in payments.of(batch.tx, document.id)
     ]
-    how_far = settle(owed, told, Payment(data.payment_number, data.amount, made=not reverses, reversed=reverses))
+    payment = Payment(data.payment_number, data.amount, made=not reverses, reversed=reverses)
+    how_far = _other_currency(standing, data.currency) or settle(owed, told, payment)
     if isinstance(how_far, Finding):
         letter = Letter.about(event, item.body, item.door, how_far.code, str(how_far))
         letter.document_id, letter.findings = document.id, (how_far,)
@@ -89,14 +91,29 @@ def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[
     batch.end(item, document, "applied", note)
 
 
-def _owed(batch: Batch, posting: Standing) -> Decimal:
-    """What a voucher that stands, or may stand, owes to the employee, the supplier and the card company together."""
-    if posting.purpose == "reverse" or posting.state not in ("POSTED", "SENDING", "UNKNOWN"):
-        return Decimal(0)
-    voucher = parse_voucher(bytes(postings.read(batch.tx, posting.id)["voucher"]))
-    return sum(
-        (line.amount if line.side == "credit" else -line.amount for line in voucher.lines if line.role in _PAYABLES),
-        Decimal(0),
+def _may_stand(posting: Standing) -> bool:
+    return posting.purpose != "reverse" and posting.state in ("POSTED", "SENDING", "UNKNOWN")
+
+
+def _standing(batch: Batch, posting: Standing) -> Voucher:
+    return parse_voucher(bytes(postings.read(batch.tx, posting.id)["voucher"]))
+
+
+def _owed(voucher: Voucher) -> Decimal:
+    """What a voucher owes to the employee, the supplier and the card company together."""
+    signed = (
+        line.amount if line.side == "credit" else -line.amount for line in voucher.lines if line.role in _PAYABLES
+    )
+    return sum(signed, Decimal(0))
+
+
+def _other_currency(standing: Sequence[Voucher], currency: str) -> Finding | None:
+    """A payment in another currency than what is owed: nobody can tell how much of it that pays."""
+    other = next((voucher.currency for voucher in standing if voucher.currency != currency), None)
+    if other is None:
+        return None
+    return Finding(
+        "ACC-361", "data.currency", f"{other}, the currency of what is owed", currency, "tell what it paid of that"
     )
 
 

@@ -494,3 +494,13 @@ def test_an_advance_paid_in_a_closed_period_waits_until_it_is_opened(shelved: Wo
     shelved.release()
 
     assert [state for _, state in shelved.postings()] == ["POSTED"]
+
+
+def test_a_payment_in_another_currency_than_what_is_owed_goes_to_a_person(world: World) -> None:
+    world.receive(claim("EXP-1", expense("travel.taxi", "413.00")))
+    world.deliver()
+    payment = _payment("P1", "58.00", 1)
+
+    world.receive({**payment, "data": {**payment["data"], "currency": "USD"}})  # type: ignore[dict-item]
+
+    assert codes(world) == ["ACC-361"]
