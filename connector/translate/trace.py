@@ -89,7 +89,12 @@ def _reason(part: Part, report: ExpenseReport, view: CompanyView) -> Reason:
 def _kept_by(part: Part, view: CompanyView) -> str | None:
     """The row that leaves the tax of a cost line in its cost."""
     line = part.line
-    if part.rule.role not in ("expense", "accrual") or line is None or line.invoice is None or line.invoice.kind == "none":
+    if (
+        part.rule.role not in ("expense", "accrual")
+        or line is None
+        or line.invoice is None
+        or line.invoice.kind == "none"
+    ):
         return None
     row = view.tax(line.category, line.invoice.kind, line.invoice.date or line.date)
     return None if row is None else row.at
