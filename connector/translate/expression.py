@@ -795,13 +795,15 @@ _NOT_HERE: Mapping[str, tuple[str, str]] = {
     "Dict": ("braces", "write a list in square brackets behind in"),
 }
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
-# Outside quotes: letters that are not ASCII, a comment (it would swallow the next line), =, a number with a letter or a
-# leading zero.
-_STRANGE = re.compile(r"[^\x20-\x7e\t\r\n]|#|(?<![=!<>:])=(?!=)|(?<![A-Za-z0-9_.])(?:[0-9][0-9.]*[A-Za-z_]|0[0-9]+)")
+# Outside quotes: letters that are not ASCII, a comment (it would swallow the next line), =, a number with a letter, with a
+# leading zero, or without a digit before its point.
+_STRANGE = re.compile(
+    r"[^\x20-\x7e\t\r\n]|#|(?<![=!<>:])=(?!=)|(?<![A-Za-z0-9_.])(?:[0-9][0-9.]*[A-Za-z_]|0[0-9]+)|(?<![0-9])\.[0-9]"
+)
 _STRANGE_FIXES: Sequence[tuple[Callable[[str], bool], str]] = (
     (lambda letter: letter == "=", "compare with =="),
     (lambda letter: letter == "#", "put text in quotes; notes stand above the rule"),
-    (lambda letter: letter[0] in "0123456789", "write numbers with plain digits and a point; put codes in quotes"),
+    (lambda letter: letter[0] in ".0123456789", "write numbers with plain digits and a point; put codes in quotes"),
     (lambda letter: unicodedata.normalize("NFKC", letter).isascii(), "write it in half width"),
     (lambda letter: True, "put text in quotes"),
 )
