@@ -795,6 +795,266 @@ _NOT_HERE: Mapping[str, tuple[str, str]] = {
     "Dict": ("braces", "write a list in square brackets behind in"),
 }
 _QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+# Outside quotes: letters that are not ASCII, a comment (it would swallow the next line), =, and a number with a letter at its
+# end, a leading zero, or no digit before its point. No name has a digit in it.
+_STRANGE = re.compile(r"[^\x20-\x7e\t\r\n]|#|(?<![=!<>:])=(?!=)|[0-9.]*[0-9][A-Za-z_]|(?<![0-9.])0[0-9]+|(?<![0-9])\.[0-9]")
+_STRANGE_FIXES if holds(letter))
+        raise _Fault(strange.start() + 1, "letters a-z, digits and signs outside quotes", repr(letter), fix)
+    if "\\" in source:
+        raise _Fault(source.index("\\") + 1, "text without backslashes", "\\", "write the letter itself")
+    plain = source.replace("\n", " ").replace("\r", " ").replace("\t", " ")
+    indent = len(plain) - len(plain.lstrip())
+    if indent == len(plain):
+        raise _Fault(1, "an expression", "nothing", "write one, or leave the key out")
+    try:
+        body = ast.parse(plain[indent:], mode="eval").body
+    except SyntaxError as error:
+        # Python says where; the words are its own.
+        raise _Fault(
+            min((error.offset or 1) + indent, len(source)), "an expression", error.msg,
+            'text stands in quotes; compare with ==; join conditions with and, or, not',
+        ) from None  # fmt: skip
+    except (ValueError, MemoryError, RecursionError):
+        raise _Fault(1, "an expression", "something unreadable", "write it anew") from None
+    if indent:
+        for part in ast.walk(body):
+            if isinstance(part, ast.expr):
+                part.col_offset += indent
+                part.end_col_offset = (part.end_col_offset or 0) + indent
+    _measure(body)
+    return body
+
+
+def _measure(body: ast.expr) -> None:
+    level: list[ast.expr] = [body]
+    nodes = depth = 0
+    while level:
+        nodes, depth = nodes + len(level), depth + 1
+        if nodes > NODES_MAX or depth > DEPTH_MAX:
+            limit = f"at most {NODES_MAX} parts, {DEPTH_MAX} deep"
+            raise _Fault(1, limit, "more", "make several rules of it, or say it in the tables")
+        level = [inner for part in level for inner in ast.iter_child_nodes(part) if isinstance(inner, ast.expr)]
+
+
+def _guarded(run: Run, wants: Wanted) -> Callable[[Scope], Any]:
+    """The expression with everything that can go wrong at run time told in one way."""
+
+    def evaluate(scope: Scope) -> Any:
+        try:
+            value = run(scope)
+        except ZeroDivisionError as error:
+            raise ExpressionFailed("a division by zero") from error
+        except ArithmeticError as error:
+            raise ExpressionFailed(f"a number of more than {DIGITS_MAX} digits") from error
+        except AttributeError as error:
+            raise ExpressionFailed("a field of something that is not there") from error
+        if wants != "number":
+            return value
+        if not -_LIMIT < value < _LIMIT:
+            raise ExpressionFailed(f"a number of more than {WHOLE_DIGITS_MAX} digits")
+        return value or abs(value)  # -0 is 0.
+
+    return evaluate
+
+
+def _bounded(text: str) -> str:
+    if len(text) > TEXT_CHARACTERS_MAX:
+        raise ExpressionFailed(f"a text of more than {TEXT_CHARACTERS_MAX} characters")
+    return text
+
+
+_FRACTION_MAX = 10**300
+
+
+def _sized(value: Fraction) -> Fraction:
+    if abs(value.numerator) > _FRACTION_MAX or value.denominator > _FRACTION_MAX:
+        raise ExpressionFailed("a fraction of more than 300 digits")
+    return value
+
+
+def _half_up(value: Fraction, scale: int, places: int) -> Decimal:
+    """The fraction rounded half up (away from zero), exactly: no digit is lost before."""
+    numerator, denominator = abs(value.numerator) * scale, value.denominator
+    whole = (2 * numerator + denominator) // (2 * denominator)
+    return _EXACT.scaleb(_EXACT.create_decimal(whole if value >= 0 else -whole), -places)
+
+
+def _reader(record: _Term, name: str, path: str, whole: bool) -> Run:
+    """How to get a field: in one step where its record is always there, else only where it is."""
+    read: Run = _through(record.run, operator.attrgetter(name)) if record.optional else operator.attrgetter(path)
+    return _through(read, Decimal) if whole else read
+
+
+def _through(get: Run, change: Run) -> Run:
+    """What is got, changed where there is something."""
+    return lambda scope: None if (found := get(scope)) is None else change(found)
+
+
+@lru_cache
+def _fields(model: type[BaseModel]) -> Mapping[str, tuple[_Term, bool]]:
+    """The fields of a contract type that an expression may name, and whether each is a whole number there."""
+    found: dict[str, tuple[_Term, bool]] = {}
+    for name, info in model.model_fields.items():
+        plain, optional = _without_none(info.annotation)
+        kind = _kind(plain)
+        if kind is not None and name not in SECRET_FIELDS:
+            choices = get_args(plain) if get_origin(plain) is Literal else ()
+            found[name] = (
+                _Term(kind, _nothing, optional, choices, plain if kind == "record" else None, name),
+                plain is int,
+            )
+    return found
+
+
+def _nothing(scope: Any) -> None:
+    raise AssertionError("a field is read through its record")
+
+
+def _without_none(annotation: Any) -> tuple[Any, bool]:
+    """A type without its metadata and without `| None`, and whether that was there."""
+    if get_origin(annotation) is Annotated:
+        return _without_none(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        rest = [part for part in get_args(annotation) if part is not type(None)]
+        assert len(rest) == 1, "a field of a report is of one type"
+        return _without_none(rest[0])[0], True
+    return annotation, False
+
+
+def _kind(plain: Any) -> Kind | None:
+    if get_origin(plain) is Literal:
+        return "text"
+    if get_origin(plain) is tuple:
+        return "list"
+    if isinstance(plain, type) and issubclass(plain, BaseModel):
+        return "record"
+    return _KINDS.get(plain)
+
+
+def _outcomes(node: ast.expr) -> list[str]:
+    """The texts that an expression may give as they stand in it."""
+    if isinstance(node, ast.IfExp):
+        return [*_outcomes(node.body), *_outcomes(node.orelse)]
+    if isinstance(node, ast.Call):
+        return [text for part in node.args for text in _outcomes(part)] if _is_call(node, "coalesce") else []
+    return [node.value] if isinstance(node, ast.Constant) and isinstance(node.value, str) else []
+
+
+def _is_call(node: ast.Call, name: str) -> bool:
+    return isinstance(node.func, ast.Name) and node.func.id == name
+
+
+def _is_fixed(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp):
+        return _is_fixed(node.operand)
+    return isinstance(node, ast.Constant) or (isinstance(node, ast.Name) and node.id in _WORDS) or (
+        isinstance(node, ast.Call) and _is_call(node, "date")
+    )  # fmt: skip
+
+
+def _a(term: _Term) -> str:
+    """What a term is, as a person says it."""
+    said = _KIND_NAMES[term.kind]
+    return f"{term.path}, {said}" if term.path else said
+
+
+def _kind_fix(wanted: Kind, got: Kind) -> str:
+    if wanted == "text" and got == "number":
+        return "put the text in quotes"
+    if wanted == "number" and got == "text":
+        return "leave the quotes out, or compare a field that is a number"
+    if wanted in ("date", "time") and got == "text":
+        return 'write date("2025-03-31")'
+    if wanted == "boolean":
+        return "compare it with something"
+    return "correct the field or the value"
+
+
+@dataclass(frozen=True, slots=True)
+class _Signature:
+    how: str
+    least: int
+    most: int
+    usage: str
+
+
+_FUNCTIONS: Mapping[str, _Signature] = {
+    "round": _Signature("round", 2, 2, "round(a, 2)"),
+    "min": _Signature("extreme", 2, 20, "min(a, b)"),
+    "max": _Signature("extreme", 2, 20, "max(a, b)"),
+    "abs": _Signature("abs", 1, 1, "abs(a)"),
+    "len": _Signature("len", 1, 1, "len(text)"),
+    "lower": _Signature("letters", 1, 1, "lower(text)"),
+    "upper": _Signature("letters", 1, 1, "upper(text)"),
+    "startswith": _Signature("part", 2, 2, 'startswith(text, "part")'),
+    "endswith": _Signature("part", 2, 2, 'endswith(text, "part")'),
+    "contains": _Signature("part", 2, 2, 'contains(text, "part")'),
+    "day": _Signature("calendar", 1, 1, "day(date)"),
+    "month": _Signature("calendar", 1, 1, "month(date)"),
+    "year": _Signature("calendar", 1, 1, "year(date)"),
+    "days": _Signature("days", 2, 2, "days(from, to)"),
+    "date": _Signature("date", 1, 1, 'date("2025-03-31")'),
+    "coalesce": _Signature("coalesce", 2, 20, "coalesce(a, b)"),
+}
+_NAMES: Mapping[str, _Term] = {
+    "report": _Term("record", operator.attrgetter("report"), model=ExpenseReport),
+    "line": _Term("record", operator.attrgetter("line"), optional=True, model=Line),
+    "advance": _Term("record", operator.attrgetter("advance"), optional=True, model=AdvanceClaim),
+    "amount": _Term("number", operator.attrgetter("amount")),
+    "account": _Term("text", operator.attrgetter("account")),
+    "department": _Term("text", operator.attrgetter("department")),
+}
+_WORDS: Mapping[str, tuple[bool | None]] = {"true": (True,), "false": (False,), "none": (None,)}
+_KINDS: Mapping[Any, Kind] = {
+    str: "text", bool: "boolean", int: "number", Decimal: "number", dt.date: "date", dt.datetime: "time",
+}  # fmt: skip
+_KIND_NAMES: Mapping[Kind, str] = {
+    "boolean": "a boolean", "number": "a number", "text": "a text", "date": "a date", "time": "a time",
+    "list": "a list", "record": "a record", "none": "none",
+}  # fmt: skip
+_STAND_INS: Mapping[Kind, str] = {"number": "0", "text": '""', "boolean": "false", "date": 'date("2025-01-01")'}
+_WANTED_FIXES: Mapping[Wanted, str] = {
+    "boolean": "compare something: amount > 1000",
+    "number": "work out an amount: round(amount * 0.06, 2)",
+    "text": "put the text in quotes",
+}
+_LETTERS: Mapping[str, Callable[[str], str]] = {"lower": str.lower, "upper": str.upper}
+_PARTS: Mapping[str, Callable[[str, str], bool]] = {
+    "startswith": str.startswith, "endswith": str.endswith, "contains": operator.contains,
+}  # fmt: skip
+_SIGNS: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
+_DECIMALS: Mapping[str, Callable[[Decimal, Decimal], Decimal]] = {
+    "+": _EXACT.add, "-": _EXACT.subtract, "*": _EXACT.multiply,
+}  # fmt: skip
+_FRACTIONS: Mapping[str, Callable[[Fraction, Fraction], Fraction]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv,
+}  # fmt: skip
+_COMPARISONS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq, ast.NotEq: operator.ne, ast.Lt: operator.lt, ast.LtE: operator.le, ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+}  # fmt: skip
+_WRITTEN: Mapping[type[ast.AST], str] = {
+    ast.Pow: "**", ast.Mod: "%", ast.FloorDiv: "//", ast.MatMult: "@", ast.BitAnd: "&", ast.BitOr: "|", ast.BitXor: "^",
+    ast.LShift: "<<", ast.RShift: ">>", ast.Is: "is", ast.IsNot: "is not", ast.In: "in", ast.NotIn: "not in",
+    ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
+}  # fmt: skip
+# What Python has and this language has not: how it is called, and what to write instead.
+_NOT_HERE: Mapping[str, tuple[str, str]] = {
+    "Lambda": ("a lambda", "write the condition itself"),
+    "ListComp": ("a loop", "list the values"),
+    "SetComp": ("a loop", "list the values"),
+    "DictComp": ("a loop", "list the values"),
+    "GeneratorExp": ("a loop", "list the values"),
+    "JoinedStr": ("an f-string", "join texts with +"),
+    "Subscript": ("square brackets behind a value", "name a field with a point"),
+    "NamedExpr": (":=", "compare with =="),
+    "Starred": ("a star", "leave it out"),
+    "List": ("a list", "use it behind in"),
+    "Tuple": ("a comma", "join conditions with and, or"),
+    "Set": ("braces", "write a list in square brackets behind in"),
+    "Dict": ("braces", "write a list in square brackets behind in"),
+}
+_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
 # Outside quotes: letters that are not ASCII, a comment (it would swallow the next line), =, a number with a letter, with a
 # leading zero, or without a digit before its point.
 _STRANGE = re.compile(
