@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
 from connector.facts import (
@@ -28,6 +28,7 @@ from contracts.findings import Finding
 from contracts.voucher import Voucher, VoucherLine
 
 _ZERO = Decimal(0)
+_DAY = timedelta(days=1)
 _COST_ROLES = ("expense", "accrual", "non_deductible_tax")
 
 
@@ -136,11 +137,14 @@ def settle_terms(
     return Terms(day, period.period, policy == "ACCRUE", rates, released)
 
 
-def next_open_day(periods: Iterable[Period], start: date, approved: date) -> date | None:
-    """The first day from `start` on that lies in a period which takes what was approved then."""
-    for period in sorted(periods, key=lambda period: period.starts_on):
-        if period.ends_on >= start and period.takes(approved):
-            return max(start, period.starts_on)
+def next_open_day(periods: Sequence[Period], start: date, approved: date) -> date | None:
+    """The first day from `start` on whose period takes what was approved then."""
+    # Another period can only begin where one begins or one has ended.
+    turns = {day for period in periods for day in (period.starts_on, period.ends_on + _DAY) if day > start}
+    for day in [start, *sorted(turns)]:
+        period = period_of(periods, day)
+        if period is not None and period.takes(approved):
+            return day
     return None
 
 
