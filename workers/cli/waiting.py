@@ -11,7 +11,8 @@ import typer
 
 from workers.cli.base import AsJson, app, runtime
 from workers.cli.output import emit, emit_lines, hint, leave, note, table
-from workers.cli.state import FINDINGS, OK
+from workers.cli.state import FINDINGS, OK, STATE
+from workers.cli.texts import translated
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -71,7 +72,7 @@ def list_(as_json: AsJson = False) -> None:
                 count or "",
                 ", ".join(f"{amount:,} {currency}" for currency, amount in sorted(amounts.items())),
                 "" if oldest is None else f"{oldest:%Y-%m-%d %H:%M}",
-                "" if release is None else release.state,
+                "" if release is None else translated(release.state, STATE.language),
                 "" if release is None else f"#{release.canary}",
                 "" if release is None else f"{release.released}/{release.waiting}",
                 "" if release is None else release.note,
