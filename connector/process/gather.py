@@ -12,6 +12,7 @@ from connector.facts import GROUP, BalanceKey, Facts, RecordKey
 from connector.ledger import balances, periods, records
 from connector.preflight import claimed_invoices, stated_dimensions
 from connector.translate import Book
+from connector.translate.tables import ANY
 from connector.translate.voucher import view_of
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.envelope import AnyEvent
@@ -40,7 +41,7 @@ def gather(
     facts.periods = periods.of_all(tx, companies)
     if document_ids:
         facts.year_accepted = periods.accepted(tx, document_ids)
-    _gather_balances(tx, facts, reports, events, document_ids, lock=lock)
+    _gather_balances(tx, facts, book, reports, events, document_ids, lock=lock)
     if reports:
         _gather_records(tx, facts, reports, book)
     return facts
@@ -49,6 +50,7 @@ def gather(
 def _gather_balances(
     tx: Connection,
     facts: Facts,
+    book: Book,
     reports: Sequence[ExpenseReport],
     events: Iterable[AnyEvent],
     document_ids: Collection[int],
@@ -63,7 +65,7 @@ def _gather_balances(
     for event in events:
         made |= _told_by(event)
     every = balances.budgets_of(tx, {report.company for report in reports}) if reports else []
-    chosen = _budgets_for(every, reports)
+    chosen = _budgets_for(every, reports, book)
     balances.gather(tx, facts, document_ids, known, made, chosen, lock=lock)
     for id_, key, _ in every:
         if id_ in chosen:
@@ -89,16 +91,15 @@ def payables_key(record: InvoiceRecord) -> BalanceKey:
 
 
 def _budgets_for(
-    every: Sequence[tuple[int, BalanceKey, Mapping[str, Any]]], reports: Sequence[ExpenseReport]
+    every: Sequence[tuple[int, BalanceKey, Mapping[str, Any]]], reports: Sequence[ExpenseReport], book: Book
 ) -> set[int]:
-    """The budgets that these reports may fall under, by what they name: a company may have thousands."""
+    """The budgets that these reports may fall under, by what they name, as the OA and as the ERP calls it: a company may
+    have thousands."""
     if not every:
         return set()
     named: dict[str, set[str]] = {}
     for report in reports:
-        named.setdefault(report.company, set()).update(
-            f"{kind}/{value}" for _, kind, value in stated_dimensions(report)
-        )
+        named.setdefault(report.company, set()).update(f"{key.kind}/{key.id}" for key in _record_keys(report, book))
     return {
         id_
         for id_, key, scope in every
@@ -125,5 +126,5 @@ def _record_keys(report: ExpenseReport, book: Book) -> Iterable[RecordKey]:
     for _, kind, value in stated_dimensions(report):
         yield RecordKey(report.company, kind, value)
         if view is not None and view.translates(kind):
-            rows = [row for row in book.dimensions if row.dimension == kind and row.value == value]
+            rows = [row for row in book.dimensions if row.dimension == kind and row.value in (ANY, value)]
             yield from (RecordKey(report.company, kind, row.target) for row in rows)
