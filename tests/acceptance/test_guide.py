@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,3 +29,23 @@ def test_whoever_follows_the_page_sees_what_it_says(terminals: Terminals, page: 
     port = terminals.env["OAERP_GATEWAY__PORT"] = str(free_port())
 
     terminals.follow(text.replace("127.0.0.1:8080", f"127.0.0.1:{port}"))
+
+
+@pytest.mark.parametrize("language", generate.LANGUAGES)
+def test_every_worked_number_of_the_accounting_page_is_a_case_or_a_test(language: str) -> None:
+    page = (ROOT / "docs" / language / "explanation" / "accounting.md").read_text("utf-8")
+    cases = [_flat(path.read_text("utf-8")) for path in (ROOT / "tests" / "cases").rglob("*.case")]
+    shown = [
+        case for block in re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.M) for case in block.split("\n\n")
+    ]
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page)
+
+    assert len(shown) > 20
+    for case in shown:
+        assert any(_flat(case) in known for known in cases), case
+    for path, name in named:
+        assert f"def {name}(" in (ROOT / path).read_text("utf-8")
+
+
+def _flat(text: str) -> str:
+    return " ".join(text.split())
