@@ -142,7 +142,7 @@ def _unknown_company(report: ExpenseReport) -> Refusal:
         "data.company",
         "a company of the mapping book",
         report.company,
-        "add it to the companies table, then replay",
+        "add it to the companies table",
     )
     return Refusal((finding,), (f"company:{report.company}",))
 
@@ -505,7 +505,7 @@ class _Draft:
         key = f"{category}/{department}"
         self._wrong(
             "MAP-201", f"lines[{index}].category", f"an account for {key} in {self._report.company} on {self.day}", category,
-            "add a row to the accounts table, then replay",
+            "add a row to the accounts table",
         )  # fmt: skip
         self.waits_for.append(f"account:{key}")
 
@@ -516,7 +516,7 @@ class _Draft:
             "",
             f"an account for {key} on {self.day}",
             "none",
-            "add a row to the roles table, then replay",
+            "add a row to the roles table",
         )
         self.waits_for.append(f"role:{key}")
 
@@ -582,7 +582,7 @@ class _Draft:
                     key = f"{name}/{value}"
                     at = f"employee.{name}" if index is None else f"lines[{index}].{name}"
                     self._wrong(
-                        "MAP-216", at, f"a row for {key} on {self.day}", value, "add a row to the dimensions table, then replay"
+                        "MAP-216", at, f"a row for {key} on {self.day}", value, "add a row to the dimensions table"
                     )  # fmt: skip
                     self.waits_for.append(f"dimension:{key}")
                     continue
@@ -773,7 +773,7 @@ class _Draft:
             f"lines[{index}].invoice.kind",
             f"a tax rule for {key} on {on}",
             kind,
-            "add a row to the tax table, then replay",
+            "add a row to the tax table",
         )
         self.waits_for.append(f"tax:{key}")
 

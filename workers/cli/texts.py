@@ -200,7 +200,7 @@ CHINESE: dict[str, str] = {
     "stopped": "已停止",
     "credit": "贷方",
     "debit": "借方",
-    "dimensions": "维度",
+    "dimensions": "辅助核算",
     "do": "处理",
     "ends on": "截止日",
     "example": "示例",
