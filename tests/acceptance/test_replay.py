@@ -53,7 +53,7 @@ def parked(folder: Path, env: dict[str, str] | None = None) -> Terminal:
     (home / "oaerp.yaml").write_text("home: home\nerp: [{adapter: file, company: C01, options: {path: home/erp}}]\n")
     runtime = open_runtime(load(home / "oaerp.yaml"))
     runtime.ledger.upgrade()
-    runtime.apply_batch([Message(_report(f"EXP-{n}")) for n in range(LETTERS)])
+    runtime.apply_batch([Message(_report(n)) for n in range(LETTERS)])
     runtime.close()
     shutil.copytree(STARTER, home / "book")
     with (home / "book" / "accounts.csv").open("a") as file:
@@ -65,11 +65,14 @@ def parked(folder: Path, env: dict[str, str] | None = None) -> Terminal:
     return made
 
 
-def _report(number: str) -> bytes:
+def _report(at: int) -> bytes:
+    number = f"EXP-{at}"
     event = copy.deepcopy(CASE_A)
     event |= {"id": number, "subject": number, "partitionkey": f"C01/{number}"}
     event["data"]["number"] = number
     event["data"]["lines"][0]["category"] = "travel.spa"
+    for line in event["data"]["lines"]:
+        line["invoice"]["number"] = f"{line['invoice']['number'][:-3]}{at:03}"  # an invoice is claimed once
     return json.dumps(event).encode()
 
 

@@ -29,6 +29,7 @@ ALL_TYPES = {
             "period",
             "budget",
             "exchange_rate",
+            "invoice",
         ]
         for verb in ("changed", "deleted")
     ),
