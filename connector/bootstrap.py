@@ -21,6 +21,7 @@ from connector.process.write_back import WriteBacker, WriteBackResult
 from connector.settings import Settings, System
 from connector.translate import Book
 from connector.translate.shelf import Shelf
+from contracts.fields import build_contracts
 
 
 @dataclass
@@ -117,6 +118,7 @@ class Runtime:
 
 def open_runtime(settings: Settings) -> Runtime:
     """Builds everything the settings name. Raises Misconfigured where they name something that does not exist."""
+    build_contracts()  # before there are threads
     return Runtime(
         settings=settings,
         ledger=Ledger(settings.ledger),

@@ -180,11 +180,28 @@ Instant = Annotated[
 
 
 class Contract(BaseModel):
-    """A frozen value of the shared language: unknown fields are refused and nothing is converted silently."""
+    """A frozen value of the shared language: unknown fields are refused and nothing is converted silently.
+
+    Its validator is built when it is first used, so that a command that reads one event builds no others; a process with
+    threads builds all of them before it starts any (`build_contracts`)."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, revalidate_instances="never", hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        revalidate_instances="never",
+        hide_input_in_errors=True,
+        defer_build=True,
     )
+
+
+def build_contracts() -> None:
+    """Builds the validator of every contract that has none yet. Two threads must not build one at the same time."""
+    waiting: list[type[BaseModel]] = list(Contract.__subclasses__())
+    while waiting:
+        model = waiting.pop()
+        waiting += model.__subclasses__()
+        model.model_rebuild()
 
 
 class Data(Contract):

@@ -13,6 +13,8 @@ from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import attempts, audit, dead_letters, documents, inbox, originals, postings, write_backs
 
+_TOLD = ("expense.report", "advance")
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -46,11 +48,10 @@ class Story:
 
 
 def companies_of(tx: Connection, number: str) -> list[str]:
-    """The companies that have a document of this number."""
+    """The companies that have a report, or an advance, of this number."""
+    c = documents.c
     return list(
-        tx.scalars(
-            select(documents.c.company).where(documents.c.number == number, documents.c.kind == "expense.report")
-        )
+        tx.scalars(select(c.company).where(c.number == number, c.kind.in_(_TOLD)).distinct().order_by(c.company))
     )
 
 
@@ -67,16 +68,10 @@ def on_the_way(tx: Connection) -> int:
 
 
 def tell(tx: Connection, company: str, number: str) -> Story | None:
-    """The story of a report, or None where the ledger has never heard of it."""
-    document = (
-        tx.execute(
-            select(documents).where(
-                documents.c.kind == "expense.report", documents.c.company == company, documents.c.number == number
-            )
-        )
-        .mappings()
-        .first()
-    )
+    """The story of a report, else of an advance of this number, or None where the ledger has never heard of either."""
+    c = documents.c
+    named = select(documents).where(c.kind.in_(_TOLD), c.company == company, c.number == number)
+    document = tx.execute(named.order_by(c.kind.desc()).limit(1)).mappings().first()
     if document is None:
         return None
     id_ = document["id"]

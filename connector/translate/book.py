@@ -9,14 +9,12 @@ from datetime import date
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast, get_args
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
-from connector.translate import sheets
-from connector.translate.expression import ExpressionRefused, Wanted, compile_expression
 from connector.translate.tables import (
     ANY,
     EXPENSE_ACCOUNT,
@@ -46,6 +44,9 @@ from connector.translate.yaml_text import Place, read_yaml
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
 from contracts.voucher import Role
+
+if TYPE_CHECKING:
+    from connector.translate.expression import Wanted
 
 STARTERS = Path(__file__).parent / "starters"  # Books to begin with, by their chart: chinese, international.
 STARTER = STARTERS / "chinese"
@@ -506,7 +507,9 @@ def _table(files: _Files, text: _BookText, marks: Mapping[Place, int], name: str
         if content is None:
             continue
         if file.endswith(".xlsx"):
-            rows += sheets.read_sheet(file, name, content, row_type, findings)
+            from connector.translate.sheets import read_sheet  # most books have none
+
+            rows += read_sheet(file, name, content, row_type, findings)
         else:
             rows += read_table(file, content, row_type, findings)
     if len(rows) > ROWS_MAX:
@@ -596,6 +599,8 @@ def _expression(
     """The expression at a place of book.yaml, ready to be asked; None with a finding where it is no sound one."""
     if source is None:
         return None
+    from connector.translate.expression import ExpressionRefused, compile_expression  # most rules have no condition
+
     try:
         compiled = compile_expression(source, f"{BOOK_FILE}:{marks.get(place, 1)}", wants, present)
     except ExpressionRefused as refused:

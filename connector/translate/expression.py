@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 from pydantic import BaseModel
 
+from connector.translate.tables import ExpressionFailed as ExpressionFailed  # What compiled expressions raise.
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import SECRET_FIELDS, Finding
 
@@ -50,10 +51,6 @@ Run = Callable[[Any], Any]
 _EXACT = Context(prec=DIGITS_MAX, traps=[Inexact, InvalidOperation, DivisionByZero, Overflow])
 _ROUNDING = Context(prec=DIGITS_MAX, rounding=ROUND_HALF_UP, traps=[InvalidOperation, DivisionByZero, Overflow])
 _LIMIT = Decimal(10) ** WHOLE_DIGITS_MAX
-
-
-class ExpressionFailed(ValueError):
-    """An expression that was sound when it was read has no value here: a division by zero, a text too long."""
 
 
 class ExpressionRefused(ValueError):

@@ -75,6 +75,10 @@ class BookRefused(Misconfigured):
         self.findings = tuple(findings)
 
 
+class ExpressionFailed(ValueError):
+    """An expression that was sound when it was read has no value here: a division by zero, a text too long."""
+
+
 class Row(BaseModel):
     """One row of a table. `at` is its file and line; an empty `valid_from` or `valid_to` (inclusive) is no limit."""
 

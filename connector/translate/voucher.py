@@ -9,9 +9,8 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from connector.translate.allocation import allocate
 from connector.translate.book import AccountHit, Book, CompanyView, Pair, Rule, Scope
-from connector.translate.expression import ExpressionFailed
 from connector.translate.reference import make_reference
-from connector.translate.tables import EXPENSE_ACCOUNT
+from connector.translate.tables import EXPENSE_ACCOUNT, ExpressionFailed
 from connector.translate.tax import Claimed, Deduction, deduct
 from contracts.amount import quantum
 from contracts.expense import AdvanceClaim, ExpenseReport, Line, PaidBy

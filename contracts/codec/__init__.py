@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from contracts.codec.json import DEPTH_MAX, EVENT_BYTES_MAX, new_event, parse_event, to_json
+from contracts.codec.json import DEPTH_MAX, EVENT_BYTES_MAX, new_event, parse_document, parse_event, to_json
 from contracts.codec.xml import parse_xml, to_xml
 from contracts.envelope import AnyEvent
 from contracts.findings import Finding, Refused, shown
@@ -13,8 +13,8 @@ from contracts.findings import Finding, Refused, shown
 __all__ = ["DEPTH_MAX", "EVENT_BYTES_MAX", "new_event", "parse", "parse_event", "parse_xml", "to_json", "to_xml"]
 
 _PARSERS: Mapping[str, Any] = {
-    "application/cloudevents+json": parse_event,
-    "application/json": parse_event,
+    "application/cloudevents+json": parse_document,
+    "application/json": parse_document,
     "application/xml": parse_xml,
     "text/xml": parse_xml,
 }

@@ -12,8 +12,8 @@ from lxml import etree
 from pydantic import BaseModel
 
 from contracts.catalogue import CATALOGUE, upcast
-from contracts.codec.json import DEPTH_MAX, EVENT_BYTES_MAX, EVENT_MODELS, parse_event
-from contracts.envelope import AnyEvent
+from contracts.codec.json import DEPTH_MAX, EVENT_BYTES_MAX, EVENT_MODELS, parse_document
+from contracts.envelope import AnyEvent, Event
 from contracts.findings import Finding, Refused, limited, shown
 
 NAMESPACE = "urn:oa-erp-connector:contracts:1"
@@ -33,7 +33,7 @@ def parse_xml(body: bytes) -> AnyEvent:
     event = _object(root, EVENT_MODELS[given], "", found)
     if found:
         raise Refused(limited(found))
-    return parse_event(orjson.dumps(event))
+    return parse_document(orjson.dumps(event))
 
 
 def to_xml(event: AnyEvent) -> bytes:
@@ -149,7 +149,7 @@ def _object(element: etree._Element, model: type[BaseModel], path: str, found: l
         if name in value:
             found.append(Finding("CON-106", at, "each element once", f"{name!r} twice", "remove one of the two"))
             continue
-        if name == "data" and issubclass(model, tuple(EVENT_MODELS.values())):
+        if name == "data" and issubclass(model, Event):
             value[name] = _data(child, shapes[name], at, found)
         else:
             value[name] = _value(child, name, shapes.get(name, str), at, found)

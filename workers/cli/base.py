@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,24 +70,7 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
-    from workers.cli import (  # noqa: F401 - they register
-        audit,
-        close,
-        deadletters,
-        demo,
-        explain,
-        init,
-        look,
-        mapping,
-        mapping_sheets,
-        preflight,
-        process,
-        publish,
-        replay,
-        trace,
-        waiting,
-    )
-
+    _register(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number
@@ -101,6 +85,36 @@ def run() -> None:
     if code == INTERRUPTED:
         note("interrupted")
     sys.exit(code if isinstance(code, int) else OK)
+
+
+# Which module has a command; the others are not imported when one of these is typed, so that it answers at once.
+_MODULES = {
+    "audit": ("audit",),
+    "close": ("close",),
+    "config": ("look",),
+    "deadletters": ("deadletters", "replay"),
+    "demo": ("demo",),
+    "doctor": ("look",),
+    "init": ("init",),
+    "mapping": ("mapping", "mapping_sheets", "explain"),
+    "preflight": ("preflight",),
+    "preview": ("look",),
+    "publish": ("publish",),
+    "trace": ("trace",),
+    "waiting": ("waiting",),
+}
+_EVERY_MODULE = tuple(sorted({name for names in _MODULES.values() for name in names} | {"process"}))
+_OPTIONS_WITH_VALUE = ("--home", "--config", "--lang")
+
+
+def _register(arguments: Sequence[str]) -> None:
+    """Imports the modules whose commands may be meant: one where the command is known, else all."""
+    rest = iter(arguments)
+    command = next(
+        (word for word in rest if not (word in _OPTIONS_WITH_VALUE and next(rest, "")) and word[:1] != "-"), ""
+    )
+    for name in _MODULES.get(command, _EVERY_MODULE):
+        importlib.import_module(f"workers.cli.{name}")
 
 
 def _ended(error: Exception) -> int:

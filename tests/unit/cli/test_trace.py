@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.integration.process.world import report
+from tests.integration.process.world import advance, report
 from tests.unit.cli.conftest import Cli
 
 EXAMPLES = Path(__file__).parents[3] / "contracts" / "examples"
@@ -172,3 +172,12 @@ def test_upgrading_the_ledger_twice_changes_nothing_more(oaerp: Cli) -> None:
 
     assert first.code == second.code == 0
     assert first.values == second.values == [{"upgraded": True, "ledger": "sqlite:///home/ledger.db"}]
+
+
+def test_the_story_of_an_advance_is_told_too(oaerp: Cli) -> None:
+    oaerp.arrive(advance("ADV-1", "1500.00"))
+
+    ran = oaerp.at_home("trace", "ADV-1")
+
+    assert ran.code == 0
+    assert "1500.00 CNY paid, 1500.00 open" in ran.out
