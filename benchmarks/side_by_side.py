@@ -38,12 +38,17 @@ DEADLINE_S = 180
 
 
 def bodies(count: int) -> list[bytes]:
-    """Reports like case A, each fifth one a duplicate of an earlier one."""
+    """Reports like case A, each fifth one a duplicate of an earlier one; every report claims invoices of its own."""
     made: list[bytes] = []
     for n in range(count):
-        number = f"EXP2025-{n - 37 if n % 5 == 4 and n > 37 else n:06d}"
+        at = n - 37 if n % 5 == 4 and n > 37 else n
+        number = f"EXP2025-{at:06d}"
         event = {**EXAMPLE, "id": number, "subject": number, "partitionkey": f"C01/{number}"}
-        event["data"] = {**EXAMPLE["data"], "number": number}
+        lines = [
+            {**line, "invoice": {**line["invoice"], "number": f"{line['invoice']['number'][:14]}{at:06d}"}}
+            for line in EXAMPLE["data"]["lines"]
+        ]
+        event["data"] = {**EXAMPLE["data"], "number": number, "lines": lines}
         made.append(json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode())
     return made
 

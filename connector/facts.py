@@ -50,6 +50,11 @@ class Balance:
     changed: bool = False
 
     @property
+    def is_new(self) -> bool:
+        """Whether the ledger has no row of it yet: it gets one once something of it is used."""
+        return self.id == 0
+
+    @property
     def open(self) -> Decimal:
         """What is left."""
         return self.available - self.used
@@ -99,6 +104,7 @@ class Facts:
     uses: dict[int, dict[BalanceKey, Use]] = field(default_factory=dict)  # by document
     year_accepted: Collection[int] = frozenset()
     budgets_of: dict[str, list[BalanceKey]] = field(default_factory=dict)
+    used_before: set[int] = field(default_factory=set)  # documents that used something when it was gathered
     changed_uses: set[int] = field(default_factory=set)
 
     def open_for(self, key: BalanceKey, document_id: int | None) -> Decimal:

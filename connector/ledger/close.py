@@ -167,7 +167,7 @@ def _not_approved(asked: _Asked) -> Iterator[Obstacle]:
         .where(
             d.company == asked.company,
             d.kind == "expense.report",
-            d.state == "new",
+            d.state.in_(("new", "submitted")),
             d.version == 0,
             i.type.like("expense.report.submitted.%"),
             i.outcome == "applied",

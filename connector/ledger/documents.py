@@ -50,6 +50,11 @@ class Document:
     standing: list[Standing] = field(default_factory=list)
     held: list[bytes] = field(default_factory=list)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever decided about it."""
+        return not self.version and self.state == "new"
+
     def as_state(self) -> DocumentState:
         """What the planner sees of it."""
         return DocumentState(self.version, self.sha256, self.source, self.blocked_by, tuple(self.standing))
@@ -80,7 +85,7 @@ def hold(tx: Connection, wanted: Sequence[tuple[DocumentKey, str]]) -> dict[Docu
     held: dict[int, Document] = {}
     for id_, kind, company, number, source, version, sha256, state, blocked_by in found:
         held[id_] = Document(id_, DocumentKey(kind, company, number), source, version, sha256, state, blocked_by)
-    old = [document for document in held.values() if document.version or document.state != "new"]
+    old = [document for document in held.values() if not document.is_new]
     if old:
         _read_standing(tx, old)
         _read_held(tx, old)

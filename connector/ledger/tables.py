@@ -306,12 +306,12 @@ balances = Table(
 balance_uses = Table(
     "balance_uses",
     metadata,
-    Column("balance_id", Key, ForeignKey("balances.id"), primary_key=True),
-    Column("document_id", Key, primary_key=True),
+    # No foreign keys: rows are written under the document's lock, many in a batch.
+    Column("document_id", Key, primary_key=True, autoincrement=False),
+    Column("balance_id", Key, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
     Column("amount", String(40), nullable=False),
     Column("state", String(10), nullable=False),  # reserved | consumed
-    Index("ix_balance_uses_document", "document_id"),
 )
 
 # Payments of a document, as the ERP told of them; a reversal may come before its payment.

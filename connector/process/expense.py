@@ -120,6 +120,8 @@ def _reserve(
         return
     if answer.ok:
         desk.facts.use(document.id, item.event.version, reserved(asked, answer, desk.facts), "reserved")
+        document.state = "submitted" if document.is_new else document.state
+        batch.change(document)
         note = decided.reason
     else:
         note = f"would not be booked now: {deadletters.sentence(answer.findings)}"

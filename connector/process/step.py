@@ -59,8 +59,10 @@ class Step:
     def _apply(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:
         try:
             # Two batches that crossed in the database: one of them simply tries again.
-            return call(lambda: self._decide(arrived, letters), on=OperationalError, retry=self.retry)
-        except (OperationalError, InterfaceError) as error:
+            return call(
+                lambda: self._decide(arrived, letters), on=(OperationalError, balances.Crossed), retry=self.retry
+            )
+        except (OperationalError, InterfaceError, balances.Crossed) as error:
             raise Unavailable(f"the ledger is away: {_short(error)}", code="OPS-805") from error
         except Exception as error:  # noqa: BLE001 - the edge where one bad message must not stop the others
             if len(arrived) + len(letters) == 1:
@@ -169,7 +171,9 @@ def _gather(
             reports.append(event.data)
         elif isinstance(event.data, SubmittedReport):
             reports.append(expense.as_approved(event.data, event))
-    return gather(tx, book, reports, events, [held[key].id for key, items in unread.items() if items])
+    # A document that nothing was ever decided about uses nothing yet.
+    old = [held[key].id for key, items in unread.items() if items and not held[key].is_new]
+    return gather(tx, book, reports, events, old)
 
 
 def _key_reused(item: Arrived, document: Document) -> Letter:

@@ -89,15 +89,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "balance_uses",
-        sa.Column("balance_id", Key, nullable=False),
-        sa.Column("document_id", Key, nullable=False),
+        sa.Column("document_id", Key, autoincrement=False, nullable=False),
+        sa.Column("balance_id", Key, autoincrement=False, nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("amount", sa.String(length=40), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
-        sa.ForeignKeyConstraint(["balance_id"], ["balances.id"], name="fk_balance_uses_balance_id"),
-        sa.PrimaryKeyConstraint("balance_id", "document_id", name="pk_balance_uses"),
+        sa.PrimaryKeyConstraint("document_id", "balance_id", name="pk_balance_uses"),
     )
-    op.create_index("ix_balance_uses_document", "balance_uses", ["document_id"], unique=False)
     op.create_table(
         "waits",
         sa.Column("letter_id", Key, nullable=False),
@@ -116,7 +114,6 @@ def downgrade() -> None:
 
     op.drop_index("ix_waits_key", table_name="waits")
     op.drop_table("waits")
-    op.drop_index("ix_balance_uses_document", table_name="balance_uses")
     op.drop_table("balance_uses")
     op.drop_table("year_crossings")
     op.drop_index("ix_releases_key", table_name="releases")
