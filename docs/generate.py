@@ -84,7 +84,7 @@ def _walk(path: str, node: Any) -> Iterator[Command]:
     if not hasattr(node, "list_commands"):
         return
     context = node.context_class(node, info_name=path)
-    for name in node.list_commands(context):
+    for name in sorted(node.list_commands(context)):
         child = node.get_command(context, name)
         if not child.hidden:
             yield from _walk(f"{path} {name}", child)
