@@ -64,6 +64,8 @@ def _gather_balances(
         made |= {key: (currency, total) for key, (currency, total, *_) in claimed_invoices(report).items()}
     for event in events:
         made |= _told_by(event)
+        if event.type.startswith("master.budget.deleted."):
+            known.add(BalanceKey("budget", event.company, event.number))
     every = balances.budgets_of(tx, {report.company for report in reports}) if reports else []
     chosen = _budgets_for(every, reports, book)
     balances.gather(tx, facts, document_ids, known, made, chosen, lock=lock)
@@ -103,7 +105,8 @@ def _budgets_for(
     return {
         id_
         for id_, key, scope in every
-        if all(
+        if not scope.get("deleted")
+        and all(
             f"{kind}/{scope[kind]}" in named.get(key.company, ())
             for kind in ("department", "project", "cost_centre")
             if scope.get(kind)

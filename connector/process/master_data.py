@@ -77,6 +77,10 @@ def _keep_accounts(batch: Batch, document: Document, event: AnyEvent, facts: Fac
             }
             key = BalanceKey("budget", event.company, data.id)
             facts.set_available(key, data.amount, data.currency, {k: v for k, v in scope.items() if v is not None})
+        case RecordDeleted() if event.kind == "master.budget":
+            budget = facts.balances.get(BalanceKey("budget", event.company, data.id))
+            if budget is not None:
+                facts.set_available(budget.key, budget.available, budget.currency, {**budget.detail, "deleted": True})
         case InvoiceRecord():
             return _take_invoice(document, event, data, facts)
         case RecordDeleted() if event.kind == "master.invoice":

@@ -504,3 +504,16 @@ def test_a_payment_in_another_currency_than_what_is_owed_goes_to_a_person(world:
     world.receive({**payment, "data": {**payment["data"], "currency": "USD"}})  # type: ignore[dict-item]
 
     assert codes(world) == ["ACC-361"]
+
+
+def test_a_budget_that_was_deleted_stops_nothing_until_it_is_told_of_again(world: World) -> None:
+    deleted = {"id": "B-1", "changed_at": "2025-02-01T00:00:00Z"}
+    world.receive(record("budget", "B-1", **{**BUDGET, "amount": "10.00"}))
+    world.receive(told("master.budget.deleted.v1", "B-1", version=2, **deleted))
+
+    world.receive(claim("EXP-1", TAXI))
+    assert codes(world) == []
+    world.receive(record("budget", "B-1", 3, **{**BUDGET, "amount": "10.00"}))
+    world.receive(claim("EXP-2", TAXI))
+
+    assert codes(world) == ["ACC-321"]
