@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from connector.errors import Misconfigured
+from connector.text_yaml import load_text_yaml
 
 
 class Section(BaseModel):
@@ -198,21 +199,6 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """The environment wins over the file (passed as init), the file over the defaults."""
         return (env_settings, init_settings)
-
-
-class _Text(yaml.SafeLoader):
-    """YAML whose scalars all stay text: an account `0123` is not 83 and `no` is not false."""
-
-
-_Text.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in resolvers if tag == "tag:yaml.org,2002:null"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def load_text_yaml(text: str) -> Any:
-    """YAML with every scalar as text."""
-    return yaml.load(text, Loader=_Text)  # noqa: S506 - a SafeLoader with fewer resolvers
 
 
 def load(path: Path | None = None) -> Settings:

@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 from typing import Any, Literal
 
-from connector.settings import load_text_yaml
+from connector.text_yaml import load_text_yaml
 from connector.translate.book import BOOK_FILE, Book
 from connector.translate.coverage import rules_of, tables_of
 from connector.translate.tables import Row

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from connector.settings import load_text_yaml
+from connector.text_yaml import Loader, load_text_yaml
 from connector.translate.tables import bad
 from contracts.findings import Finding
 
@@ -24,7 +24,7 @@ def read_yaml(name: str, content: bytes, findings: list[Finding]) -> tuple[Any, 
             findings.append(fault)
             return None
         marks: dict[Place, int] = {}
-        _walk(yaml.compose(text, Loader=yaml.SafeLoader), (), marks, name, findings)
+        _walk(yaml.compose(text, Loader=Loader), (), marks, name, findings)
         return load_text_yaml(text), marks
     except UnicodeDecodeError as error:
         findings.append(bad(name, "UTF-8 text", f"a byte at {error.start} that is not", "save the file as UTF-8"))
@@ -43,7 +43,7 @@ def read_yaml(name: str, content: bytes, findings: list[Finding]) -> tuple[Any, 
 def _trick(name: str, text: str) -> Finding | None:
     """An alias (a few lines of them unfold without end) or a nest too deep to walk, found before anything is built."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=Loader):
         at = f"{name}:{event.start_mark.line + 1}" if event.start_mark else name
         if isinstance(event, yaml.AliasEvent):
             return bad(at, "plain values", f"the alias *{event.anchor}", "write the value out")

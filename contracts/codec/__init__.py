@@ -6,11 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from contracts.codec.json import DEPTH_MAX, EVENT_BYTES_MAX, new_event, parse_document, parse_event, to_json
-from contracts.codec.xml import parse_xml, to_xml
 from contracts.envelope import AnyEvent
 from contracts.findings import Finding, Refused, shown
 
 __all__ = ["DEPTH_MAX", "EVENT_BYTES_MAX", "new_event", "parse", "parse_event", "parse_xml", "to_json", "to_xml"]
+
+
+def parse_xml(body: bytes) -> AnyEvent:
+    """The event in this XML. Raises Refused with every finding; entities, DTDs and processing instructions are never followed."""
+    from contracts.codec.xml import parse_xml as read  # lxml is only loaded where there is XML
+
+    return read(body)
+
+
+def to_xml(event: AnyEvent) -> bytes:
+    """The event as XML in UTF-8; `parse_xml` gives an equal event back."""
+    from contracts.codec.xml import to_xml as write
+
+    return write(event)
+
 
 _PARSERS: Mapping[str, Any] = {
     "application/cloudevents+json": parse_document,

@@ -182,6 +182,14 @@ def settings() -> Settings:
     return loaded if STATE.home is None else loaded.model_copy(update={"home": STATE.home})
 
 
+def book_in_force() -> Path | None:
+    """The settings' mapping book. Where nobody set anything there is none, and no settings are loaded to find that out."""
+    given = STATE.config is not None or STATE.home is not None or Path("oaerp.yaml").is_file()
+    if not given and not any(name.upper().startswith("OAERP_") for name in os.environ):
+        return None
+    return settings().book
+
+
 @contextmanager
 def runtime(*, migrated: bool = True) -> Iterator[Runtime]:
     """Everything the settings name, given back at the end. The embedded ledger is made on first use; another must have

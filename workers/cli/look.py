@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from workers.cli.base import AsJson, app, settings
+from workers.cli.base import AsJson, app, book_in_force, settings
 from workers.cli.output import console, emit, emit_lines, leave, note, plain, table
 from workers.cli.state import AWAY, FINDINGS, OK, STATE
 from workers.cli.texts import translated
@@ -31,7 +31,7 @@ def preview(
     from connector.translate.table import render
 
     content_type = "application/xml" if file.suffix.lower() == ".xml" else "application/json"
-    shown = look(file.read_bytes(), content_type, load_book(book or settings().book))
+    shown = look(file.read_bytes(), content_type, load_book(book or book_in_force()))
     if as_json:
         sys.stdout.write(shown.to_json().decode() + "\n")
     else:

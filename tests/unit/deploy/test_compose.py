@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from connector.settings import Settings, load, load_text_yaml
+from connector.settings import Settings, load
+from connector.text_yaml import load_text_yaml
 from deploy.compose import prepare
 from docs.generate import commands, settings
 
