@@ -17,6 +17,7 @@ import structlog
 from connector.bootstrap import open_runtime
 from connector.channels import Message
 from connector.settings import load
+from connector.translate import load_book
 from workers.cli import base
 from workers.cli.state import STATE
 
@@ -67,6 +68,16 @@ class Cli:
         """Events that a worker decides about."""
         bodies = [event if isinstance(event, bytes) else json.dumps(event).encode() for event in events]
         self._in_runtime(lambda runtime: runtime.apply_batch([Message(body) for body in bodies]))
+
+    def own_book(self) -> Path:
+        """Gives the home a copy of the starter book, to be changed by a test; its folder."""
+        book = HOME / "book"
+        book.mkdir()
+        for name, content in load_book().files.items():
+            (book / name).write_bytes(content)
+        settings = HOME / "oaerp.yaml"
+        settings.write_text(f"{settings.read_text()}book: {book}\n")
+        return book
 
     def deliver(self) -> None:
         """What is due goes to the ERP."""

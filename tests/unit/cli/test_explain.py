@@ -16,11 +16,7 @@ BOOK = HOME / "book"
 
 @pytest.fixture(autouse=True)
 def _a_book_of_our_own(oaerp: Cli) -> None:
-    BOOK.mkdir()
-    for name, content in load_book().files.items():
-        (BOOK / name).write_bytes(content)
-    settings = HOME / "oaerp.yaml"
-    settings.write_text(settings.read_text() + f"book: {BOOK}\n")
+    oaerp.own_book()
 
 
 def supplies_go_to(account: str) -> None:

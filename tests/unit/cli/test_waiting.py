@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from connector.translate import load_book
 from tests.integration.process.world import advance, claim, expense
 from tests.unit.cli.conftest import HOME, Cli
 
@@ -16,11 +15,7 @@ BOOK = HOME / "book"
 
 @pytest.fixture(autouse=True)
 def _a_book_of_our_own(oaerp: Cli) -> None:
-    BOOK.mkdir()
-    for name, content in load_book().files.items():
-        (BOOK / name).write_bytes(content)
-    settings = HOME / "oaerp.yaml"
-    settings.write_text(settings.read_text() + f"book: {BOOK}\n")
+    oaerp.own_book()
 
 
 def _let_go(oaerp: Cli) -> None:
