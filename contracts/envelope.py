@@ -130,7 +130,8 @@ class Event(Contract, Generic[DataT]):
         ]
 
 
-AnyEvent: TypeAlias = Event[Any]
+# At runtime the class itself: parametrized, pydantic would build a model of it that nobody uses, at every start.
+AnyEvent: TypeAlias = "Event[Any]"
 
 
 def utc(moment: datetime) -> datetime:

@@ -35,7 +35,15 @@ def running(runtime: Runtime, more: Sequence[Part] = ()) -> Iterator[Celery]:
     """Everything runs while the block does. At its end the batch in hand is finished, the rest stays in the ledger."""
     app = make_app(runtime)
     stop = threading.Event()
-    worker = WorkController(app=app, concurrency=2, pool_cls=_Pool, without_mingle=True, without_gossip=True)
+    ready = threading.Event()
+    worker = WorkController(
+        app=app,
+        concurrency=2,
+        pool_cls=_Pool,
+        without_mingle=True,
+        without_gossip=True,
+        ready_callback=lambda _consumer: ready.set(),
+    )
     beat: Any = Service(app, max_interval=1, scheduler_cls=BellScheduler)
     threads = [
         threading.Thread(target=relay.run, args=(runtime, stop), name="relay", daemon=True),
@@ -50,6 +58,7 @@ def running(runtime: Runtime, more: Sequence[Part] = ()) -> Iterator[Celery]:
     finally:
         stop.set()
         beat.stop()
+        ready.wait(JOIN_S)  # a Celery worker that is told to stop while it starts goes on starting
         worker.stop()
         for thread in threads:
             thread.join(JOIN_S)

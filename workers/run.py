@@ -20,6 +20,7 @@ from workers.app import make_app
 from workers.logs import configure
 
 CONCURRENCY = 4  # Deliveries at once; they wait for the ERP, not for the processor.
+LOOK_UP_S = 0.5  # The main thread of a process whose work is done by others looks this often whether a signal came.
 
 
 def worker(runtime: Runtime) -> int:
@@ -70,6 +71,13 @@ def stop_on_signals() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     return stop
+
+
+def wait_for(asked: threading.Event) -> None:
+    """Returns once the event is set. A wait without an end would miss a signal: where the kernel hands it to another
+    thread, or it comes just before the wait, Python runs the handler only when the main thread wakes."""
+    while not asked.wait(LOOK_UP_S):
+        pass
 
 
 PROCESSES = {"worker": worker, "beat": beat, "relay": relay_process}

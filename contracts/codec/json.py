@@ -55,7 +55,8 @@ def _event_model(data: type[Data]) -> type[AnyEvent]:
     names = tuple(entry.type for entry in CATALOGUE.values() if entry.data is data)
     made = create_model(
         f"{data.__name__}Event",
-        __base__=Event[data],  # type: ignore[valid-type]
+        __base__=Event,
+        data=(data, ...),
         type=(cast(Any, Literal[names]), ...),
     )
     made.model_rebuild()

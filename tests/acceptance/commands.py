@@ -29,6 +29,14 @@ class Terminal:
         clean = {name: value for name, value in os.environ.items() if not name.startswith("OAERP_")}
         # Any free port: another test, or another user of this machine, may have the usual one.
         self.env = clean | {"OAERP_GATEWAY__PORT": "0", "OAERP_LANG": "en"} | (env or {})
+        self._children: list[subprocess.Popen[str]] = []
+
+    def close(self) -> None:
+        """Ends what a test that failed left running."""
+        for child in self._children:
+            if child.poll() is None:
+                child.kill()
+                child.communicate()
 
     def type(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
         """Runs `oaerp ARGUMENTS` to its end, with nobody at the keyboard."""
@@ -48,7 +56,7 @@ class Terminal:
             out = err = subprocess.PIPE
             if log is not None:
                 out = err = files.enter_context(log.open("ab")).fileno()
-            return subprocess.Popen(
+            child = subprocess.Popen(
                 [OAERP, *arguments],
                 cwd=self.folder,
                 env=self.env,
@@ -57,6 +65,8 @@ class Terminal:
                 stderr=err,
                 text=True,
             )
+        self._children.append(child)
+        return child
 
     @contextmanager
     def up(self, home: str) -> Iterator[Callable[[Callable[[], object]], None]]:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,20 +23,24 @@ CASE_A = json.loads((ROOT / "contracts/examples/expense-report-approved.case-a.j
 
 
 @pytest.fixture
-def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     alone(tmp_path, monkeypatch)
-    return parked(tmp_path)
+    made = parked(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Terminal:
+def shared(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
     """The same on each kind of ledger."""
     alone(tmp_path, monkeypatch)
-    if request.param == "sqlite":
-        return parked(tmp_path)
-    url = request.getfixturevalue("fresh_postgres_url")()
-    monkeypatch.setenv("OAERP_LEDGER_URL", url)
-    return parked(tmp_path, {"OAERP_LEDGER_URL": url})
+    env = {}
+    if request.param == "postgresql":
+        env = {"OAERP_LEDGER_URL": request.getfixturevalue("fresh_postgres_url")()}
+        monkeypatch.setenv("OAERP_LEDGER_URL", env["OAERP_LEDGER_URL"])
+    made = parked(tmp_path, env)
+    yield made
+    made.close()
 
 
 def alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

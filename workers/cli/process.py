@@ -97,7 +97,7 @@ def up(as_json: AsJson = False) -> None:
     """Run everything in this process: SQLite, broker in memory, worker, relay, schedule, gateway and watched folders."""
     from workers import gateway as door
     from workers.embedded import running
-    from workers.run import stop_on_signals
+    from workers.run import stop_on_signals, wait_for
 
     _logs()
     with runtime() as opened:
@@ -115,7 +115,7 @@ def up(as_json: AsJson = False) -> None:
                 thread.join()
 
         with running(opened, [serve, folders]):
-            asked.wait()
+            wait_for(asked)
 
 
 def _tell_port(as_json: bool, host: str) -> Any:
