@@ -12,7 +12,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import books
-from connector.translate import book as _book_module
+from connector.translate import reader
 from connector.translate.book import Book
 
 
@@ -39,7 +39,7 @@ def archived(tx: Connection, fingerprint: str) -> Book | None:
         return None
     c = books.c
     kept = tx.scalar(select(c.files).where(c.fingerprint.startswith(fingerprint, autoescape=True)).limit(1))
-    return None if kept is None else _book_module.read_book(unpack(kept))
+    return None if kept is None else reader.read_book(unpack(kept))
 
 
 def in_force(tx: Connection, day: date) -> Book | None:
@@ -47,7 +47,7 @@ def in_force(tx: Connection, day: date) -> Book | None:
     end = datetime.combine(day + timedelta(days=1), time(), UTC)
     c = books.c
     kept = tx.scalar(select(c.files).where(c.used_from < end).order_by(c.id.desc()).limit(1))
-    return None if kept is None else _book_module.read_book(unpack(kept))
+    return None if kept is None else reader.read_book(unpack(kept))
 
 
 def history(tx: Connection) -> list[Row[Any]]:

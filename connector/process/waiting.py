@@ -17,6 +17,7 @@ from connector.facts import BalanceKey, RecordKey, period_of
 from connector.ledger import Ledger, balances, deadletters, periods, records, waiting
 from connector.ledger.deadletters import NotOpen
 from connector.translate import Book
+from connector.translate.tables import AccountRow, CompanyRow, DimensionRow, RoleRow, TaxRow
 
 log = structlog.get_logger(__name__)
 
@@ -177,16 +178,16 @@ def evidence(tx: Connection, book: Book, company: str, key: str) -> str | None:
 
 def _in_book(book: Book, company: str, kind: str, name: str) -> bool:
     if kind == "company":
-        return any(row.matches((name,)) for row in book.companies)
+        return bool(book.rows_for(CompanyRow, name))
     first, _, second = name.partition("/")
     match kind:
         case "account":
-            return any(row.matches((first, second, company)) for row in book.by_category.get(first, ()))
+            return bool(book.rows_for(AccountRow, first, second, company))
         case "role":
-            return any(row.matches((first, second)) for row in book.roles)
+            return bool(book.rows_for(RoleRow, first, second))
         case "tax":
-            return any(row.matches((second, first, company)) for row in book.taxes)
+            return bool(book.rows_for(TaxRow, second, first, company))
         case "dimension":
-            return any(row.matches((first, second, company)) for row in book.dimensions)
+            return bool(book.rows_for(DimensionRow, first, second, company))
         case _:
             return True  # whether a changed rule fits now, only translating tells: the canary does

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import structlog
 
-from connector.translate.book import Book, BookRefused, load_book
+from connector.translate.book import Book
+from connector.translate.reader import load_book
+from connector.translate.tables import BookRefused
 
 log = structlog.get_logger(__name__)
 

@@ -13,7 +13,8 @@ import pytest
 
 from connector.facts import GROUP, Balance, BalanceKey, Facts, KnownRecord, Period, RecordKey, Use
 from connector.preflight import Answer, budget_of, claimed_invoices, covers, examine, next_open_day, reserved
-from connector.translate.book import STARTER, Book, load_book, read_book
+from connector.translate.book import STARTER, Book
+from connector.translate.reader import load_book, read_book
 from connector.translate.cases import read_cases
 from contracts.expense import ExpenseReport
 from contracts.findings import Finding
@@ -99,7 +100,7 @@ def record(key: str, start: str = "", end: str = "", *dimensions: str, active: b
 
 def _balance(kind: str, company: str, key: str, available: str, used: str, currency: str, detail: object) -> Balance:
     balance_key = BalanceKey(kind, company, key)  # type: ignore[arg-type]
-    return Balance(1, balance_key, currency, Decimal(available), Decimal(used), detail)  # type: ignore[arg-type]
+    return Balance(balance_key, currency, Decimal(available), Decimal(used), detail)  # type: ignore[arg-type]
 
 
 def advance(available: str, used: str = "0", currency: str = "CNY", **detail: str | None) -> dict[str, object]:

@@ -69,7 +69,7 @@ def explain(
 def _book(tx: Connection, made: Booked, as_of: str | None) -> Book | None:
     """The book that made the voucher, or the one that is asked for."""
     from connector.ledger import books
-    from connector.translate.book import load_book
+    from connector.translate import load_book
 
     try:
         day = None if as_of is None else date.fromisoformat(as_of)

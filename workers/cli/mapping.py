@@ -47,7 +47,7 @@ Events = Annotated[
 @mapping.command()
 def lint(book: Folder = None, as_json: AsJson = False) -> None:
     """Check a book whole: everything that is wrong (exit 1), and what nobody can have meant (exit 0)."""
-    from connector.translate.book import BookRefused, load_book
+    from connector.translate import BookRefused, load_book
     from connector.translate.coverage import advice, rules_of, tables_of
 
     try:
@@ -127,7 +127,8 @@ def run_tests(
 
 def _book_and_cases(book: Path | None) -> tuple[Book, list[Case]]:
     """The book and its tests; ends with a message where there are none or where one cannot be read."""
-    from connector.translate.book import STARTER, load_book
+    from connector.translate import load_book
+    from connector.translate.book import STARTER
     from connector.translate.cases import TESTS, load_cases
 
     folder = book or settings().book or STARTER
@@ -196,7 +197,7 @@ def try_(
     as_json: AsJson = False,
 ) -> None:
     """Show the voucher that a report would become by a book, with the reason of each line. Expects nothing, sends nothing."""
-    from connector.translate.book import load_book
+    from connector.translate import load_book
     from connector.translate.cases import SUFFIXES
     from connector.translate.preview import preview
     from connector.translate.table import render
@@ -361,7 +362,7 @@ def diff(
     as_json: AsJson = False,
 ) -> None:
     """Show what differs between two books, and with `--with` the vouchers that would be others. Exit 1 where they differ."""
-    from connector.translate.book import load_book
+    from connector.translate import load_book
     from connector.translate.compare import compare, other_lines
 
     before, after = load_book(old), load_book(new or settings().book)

@@ -30,7 +30,7 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the tables of a book as one workbook, a sheet each, every column explained."""
-    from connector.translate.book import load_book
+    from connector.translate import load_book
     from connector.translate.sheets import to_workbook
 
     loaded = load_book(book or settings().book)
@@ -52,7 +52,7 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take tables of a book from a workbook. Nothing is written unless the whole book is sound with them. Exit 1: it is not."""
-    from connector.translate.book import BookRefused, load_book
+    from connector.translate import BookRefused, load_book
 
     folder = book or settings().book
     if folder is None:
@@ -84,8 +84,9 @@ def import_(
 
 def _taken(file: Path, old: Book) -> tuple[list[Change], dict[str, bytes]]:
     """What changes where the workbook's tables stand instead of the book's, and the files that do. Raises BookRefused."""
-    from connector.translate.book import BookRefused, read_book
+    from connector.translate import BookRefused
     from connector.translate.compare import compare
+    from connector.translate.reader import read_book
     from connector.translate.sheets import from_workbook
     from connector.translate.tables import bad
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from connector.translate import Book, BookRefused, load_book
-from connector.translate.book import STARTER, Scope, read_book
+from connector.translate.book import STARTER, Scope
+from connector.translate.reader import read_book
 from contracts import parse
 from contracts.expense import ExpenseReport
 

@@ -14,14 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.translate.book import Scope
-from connector.translate.expression import (
-    CHARACTERS_MAX,
-    Compiled,
-    ExpressionFailed,
-    ExpressionRefused,
-    Wanted,
-    compile_expression,
-)
+from connector.translate.expression import Compiled, ExpressionRefused, Wanted, compile_expression
+from connector.translate.expression_text import CHARACTERS_MAX
+from connector.translate.tables import ExpressionFailed
 from contracts.expense import AdvanceClaim, Employee, ExpenseReport, Invoice, Line, Rate
 
 LINE = Line(

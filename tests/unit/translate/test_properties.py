@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from connector.translate import Book, Refusal, load_book, to_voucher
 from connector.translate.allocation import allocate
-from connector.translate.book import STARTERS, read_book
+from connector.translate.book import STARTERS
+from connector.translate.reader import read_book
 from connector.translate.trace import explain
 from connector.translate.voucher import Terms
 from contracts import (

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connector.translate import Book, BookRefused, load_book
-from connector.translate.book import read_book
+from connector.translate.reader import read_book
 from connector.translate.sheets import (
     COLUMNS_MAX,
     UNPACKED_BYTES_MAX,

@@ -11,7 +11,8 @@ from typing import Any, get_args
 import pytest
 
 from connector.translate import Book, load_book, to_voucher
-from connector.translate.book import STARTERS, read_book
+from connector.translate.book import STARTERS
+from connector.translate.reader import read_book
 from connector.translate.tables import ANY, OPTIONAL_ROW_TYPES, ROW_TYPES
 from contracts.expense import Employee, ExpenseReport, Invoice, InvoiceKind, Line
 from contracts.voucher import Role, Voucher

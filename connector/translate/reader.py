@@ -1,0 +1,186 @@
+"""Reads a mapping book: every file once, every row and rule checked, and all that is wrong told at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar, cast
+
+from connector.translate.book import BOOK_FILE, STARTER, Book
+from connector.translate.rules import BookText, compile_pairs, compile_rules, read_book_text
+from connector.translate.tables import (
+    ANY,
+    EXPENSE_ACCOUNT,
+    OPTIONAL_ROW_TYPES,
+    ROW_TYPES,
+    ROWS_MAX,
+    AccountRow,
+    BookRefused,
+    ChartRow,
+    CompanyRow,
+    DimensionRow,
+    PayableRow,
+    PerDiemRow,
+    PeriodRow,
+    RoleRow,
+    Row,
+    TaxRow,
+    ToleranceRow,
+    bad,
+    near,
+    overlaps,
+    read_table,
+)
+from connector.translate.yaml_text import Place
+from contracts.findings import Finding
+
+FILE_BYTES_MAX = 32 * 1024 * 1024
+BOOK_BYTES_MAX = 1024 * 1024
+# Raise it when the same book makes other vouchers than before: postings record which arithmetic made them.
+ARITHMETIC = "1"
+
+_TABLES: Mapping[str, type[Row]] = {**ROW_TYPES, **OPTIONAL_ROW_TYPES}
+
+
+def load_book(path: Path | None = None) -> Book:
+    """The mapping book in this folder, or the starter book. Raises BookRefused with everything that is wrong in it."""
+    folder = STARTER if path is None else path
+
+    def from_disk(name: str, bytes_max: int) -> bytes | Finding:
+        try:
+            with (folder / name).open("rb") as file:
+                return file.read(bytes_max + 1)
+        except OSError as error:
+            return bad(name, f"a readable file in {folder.name}", error.strerror or str(error), "add the file")
+
+    return _read_book(from_disk)
+
+
+def read_book(files: Mapping[str, bytes]) -> Book:
+    """The mapping book in these files, by name: `read_book(book.files)` is the same book, its fingerprint too.
+    Raises BookRefused like `load_book`."""
+
+    def from_memory(name: str, bytes_max: int) -> bytes | Finding:
+        return files.get(name, bad(name, "a file of the book", "none", "add the file"))
+
+    return _read_book(from_memory)
+
+
+def _read_book(fetch: Callable[[str, int], bytes | Finding]) -> Book:
+    findings: list[Finding] = []
+    files = _Files(fetch, findings)
+    content = files.read(BOOK_FILE, BOOK_BYTES_MAX)
+    read = read_book_text(content, findings) if content is not None else None
+    if read is None:
+        raise BookRefused(findings)
+    text, marks = read
+    tables = {name: _table(files, text, marks, name, findings) for name in ROW_TYPES}
+    tables |= {
+        name: _table(files, text, marks, name, findings) if name in text.tables else [] for name in OPTIONAL_ROW_TYPES
+    }
+    chart = {row.account: row for row in _of(ChartRow, tables["chart"])}
+    rules = compile_rules(text, marks, chart, findings)
+    pairs = compile_pairs(text, marks, chart, findings)
+    accounts, roles = _of(AccountRow, tables["accounts"]), _of(RoleRow, tables["roles"])
+    payables, dimensions = _of(PayableRow, tables["payables"]), _of(DimensionRow, tables["dimensions"])
+    per_diems = _of(PerDiemRow, tables["per_diem"])
+    _check_accounts([*accounts, *roles, *payables], chart, findings)
+    _check_allowances(per_diems, {row.category for row in accounts}, findings)
+    if findings:
+        raise BookRefused(findings)
+    return Book(
+        text.name, text.version, _fingerprint(files.known), rules, _of(CompanyRow, tables["companies"]), chart, accounts, roles,
+        _of(TaxRow, tables["tax"]), payables, dimensions, per_diems,
+        _of(PeriodRow, tables["periods"]), _of(ToleranceRow, tables["tolerances"]), pairs,
+        files.known, text.tables,
+    )  # fmt: skip
+
+
+class _Files:
+    """The files of a book as they are asked for: each is read once, and remembered under its name."""
+
+    def __init__(self, fetch: Callable[[str, int], bytes | Finding], findings: list[Finding]) -> None:
+        self._fetch = fetch
+        self._findings = findings
+        self._lacking: set[str] = set()
+        self.known: dict[str, bytes] = {}
+
+    def read(self, name: str, bytes_max: int) -> bytes | None:
+        """The file, or None with a finding, once, where there is none or it is too large."""
+        if name in self.known or name in self._lacking:
+            return self.known.get(name)
+        content = self._fetch(name, bytes_max)
+        if isinstance(content, bytes) and len(content) > bytes_max:
+            content = bad(name, f"at most {bytes_max} bytes", "more", "split the book")
+        if isinstance(content, Finding):
+            self._lacking.add(name)
+            self._findings.append(content)
+            return None
+        self.known[name] = content
+        return content
+
+
+def _table(files: _Files, text: BookText, marks: Mapping[Place, int], name: str, findings: list[Finding]) -> list[Row]:
+    """The rows of all files of a table, in the order of the files."""
+    if name not in text.tables:
+        findings.append(bad(BOOK_FILE, f"a table named {name!r}", "none", f"add `{name}: {name}.csv` under tables"))
+        return []
+    row_type = _TABLES[name]
+    rows: list[Row] = []
+    for file in dict.fromkeys(text.tables[name]):
+        content = files.read(file, FILE_BYTES_MAX)
+        if content is None:
+            continue
+        if file.endswith(".xlsx"):
+            from connector.translate.sheets import read_sheet  # most books have none
+
+            rows += read_sheet(file, name, content, row_type, findings)
+        else:
+            rows += read_table(file, content, row_type, findings)
+    if len(rows) > ROWS_MAX:
+        at = f"{BOOK_FILE}:{marks.get(('tables', name), 1)}"
+        findings.append(bad(at, f"at most {ROWS_MAX} rows in {name}", str(len(rows)), "split the book by company"))
+    overlaps(rows, findings)
+    return rows
+
+
+def _check_accounts(
+    rows: Sequence[AccountRow | RoleRow | PayableRow], chart: Mapping[str, ChartRow], findings: list[Finding]
+) -> None:
+    for row in rows:
+        if row.account in chart:
+            continue
+        if row.account == EXPENSE_ACCOUNT and isinstance(row, RoleRow) and row.role == "non_deductible_tax":
+            continue
+        findings.append(
+            bad(row.at, "an account of the chart", row.account, "add the account to the chart table, or correct it")
+        )
+
+
+def _check_allowances(rows: Sequence[PerDiemRow], categories: Collection[str], findings: list[Finding]) -> None:
+    for row in rows:
+        if row.above not in categories and ANY not in categories:
+            findings.append(
+                bad(
+                    row.at,
+                    "above: a category of the accounts table",
+                    row.above,
+                    near(row.above, categories, "add it there"),
+                )
+            )
+
+
+T = TypeVar("T", bound=Row)
+
+
+def _of(row_type: type[T], rows: Sequence[Row]) -> list[T]:
+    assert all(isinstance(row, row_type) for row in rows)
+    return cast(list[T], rows)
+
+
+def _fingerprint(files: Mapping[str, bytes]) -> str:
+    digest = sha256(f"arithmetic {ARITHMETIC}\n".encode())
+    for name in sorted(files):
+        digest.update(f"{name} {sha256(files[name]).hexdigest()}\n".encode())
+    return digest.hexdigest()
