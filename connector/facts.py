@@ -41,18 +41,13 @@ class Balance:
     """Something of which at most `available` may be used. `detail` says what it is about: employee and rate of an
     advance, scope of a budget."""
 
-    id: int
     key: BalanceKey
     currency: str
     available: Decimal
     used: Decimal
     detail: Mapping[str, Any]
+    is_new: bool = False  # The ledger has no row of it yet: it gets one once something of it is used.
     changed: bool = False
-
-    @property
-    def is_new(self) -> bool:
-        """Whether the ledger has no row of it yet: it gets one once something of it is used."""
-        return self.id == 0
 
     @property
     def open(self) -> Decimal:

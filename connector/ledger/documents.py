@@ -66,13 +66,26 @@ def hold(tx: Connection, wanted: Sequence[tuple[DocumentKey, str]]) -> dict[Docu
     rows = sorted({(*key, source) for key, source in wanted})
     given, parameters = table_of(tx, {"kind": "text", "company": "text", "number": "text", "source": "text"}, rows)
     # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
-    tx.execute(
+    made = tx.execute(
         text(
             "INSERT INTO documents (kind, company, number, source)"
             f" SELECT kind, company, number, source FROM {given} WHERE true ON CONFLICT DO NOTHING"
+            " RETURNING id, kind, company, number, source"
         ),
         parameters,
     )
+    held: dict[DocumentKey, Document] = {}
+    for id_, kind, company, number, source in made:
+        key = DocumentKey(kind, company, number)
+        held[key] = Document(id_, key, source, 0, None, "new", None)
+    known = [row for row in rows if DocumentKey(*row[:3]) not in held]
+    if known:
+        held |= _lock_known(tx, known)
+    return held
+
+
+def _lock_known(tx: Connection, rows: Sequence[tuple[str, ...]]) -> dict[DocumentKey, Document]:
+    given, parameters = table_of(tx, {"kind": "text", "company": "text", "number": "text", "source": "text"}, rows)
     lock = " FOR UPDATE OF d" if tx.dialect.name == "postgresql" else ""
     found = tx.execute(
         text(
@@ -82,14 +95,15 @@ def hold(tx: Connection, wanted: Sequence[tuple[DocumentKey, str]]) -> dict[Docu
         ),
         parameters,
     )
-    held: dict[int, Document] = {}
+    held: dict[DocumentKey, Document] = {}
     for id_, kind, company, number, source, version, sha256, state, blocked_by in found:
-        held[id_] = Document(id_, DocumentKey(kind, company, number), source, version, sha256, state, blocked_by)
+        key = DocumentKey(kind, company, number)
+        held[key] = Document(id_, key, source, version, sha256, state, blocked_by)
     old = [document for document in held.values() if not document.is_new]
     if old:
         _read_standing(tx, old)
         _read_held(tx, old)
-    return {document.key: document for document in held.values()}
+    return held
 
 
 def _read_standing(tx: Connection, old: Sequence[Document]) -> None:
@@ -137,7 +151,7 @@ def already_read(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, Rea
 @dataclass(slots=True)
 class NewPosting:
     """A posting to write: post, adjust or reverse. `after` and `reverses` name postings that are there; `after_reversal`
-    ties it to the reversal written just before it for the same document."""
+    ties it to the reversal written just before it for the same document; `again` says that the ERP rejected it before."""
 
     document_id: int
     company: str
@@ -149,6 +163,7 @@ class NewPosting:
     after: int | None = None
     reverses: int | None = None
     after_reversal: bool = False
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -238,22 +253,13 @@ def record_postings(tx: Connection, new: Sequence[NewPosting], cancelled: Sequen
         if posting.after_reversal:
             posting.after = made[posting.document_id]
         made[posting.document_id] = _write_one(tx, posting)
-    plain: list[NewPosting] = []
-    for posting in new:
-        if posting.purpose == "reverse":
-            continue
+    plain = [posting for posting in new if posting.purpose != "reverse"]
+    for posting in plain:
         if posting.after_reversal:
             posting.after = made[posting.document_id]
-        plain.append(posting)
-    for purpose in ("post", "adjust"):
-        _write_many(tx, [posting for posting in plain if posting.purpose == purpose])
-
-
-def _write_many(tx: Connection, new: Sequence[NewPosting]) -> None:
-    again = _rejected_before(tx, new)
-    insert_many(tx, postings, [_row(posting) for posting in new if (posting.document_id, posting.version) not in again])
-    for posting in new:
-        if (posting.document_id, posting.version) in again:
+    insert_many(tx, postings, [_row(posting) for posting in plain if not posting.again])
+    for posting in plain:
+        if posting.again:
             _write_again(tx, posting)
 
 
@@ -277,26 +283,9 @@ def _row(posting: NewPosting) -> dict[str, Any]:
 
 
 def _write_one(tx: Connection, posting: NewPosting) -> int:
-    if _rejected_before(tx, [posting]):
+    if posting.again:
         return _write_again(tx, posting)
     return int(tx.execute(postings.insert().returning(postings.c.id), _row(posting)).scalar_one())
-
-
-def _rejected_before(tx: Connection, new: Sequence[NewPosting]) -> set[tuple[int, int]]:
-    """Of these, the ones that were sent once and rejected (all of one purpose)."""
-    if not new:
-        return set()
-    given, parameters = table_of(
-        tx, {"document_id": "bigint", "version": "bigint"}, [(p.document_id, p.version) for p in new]
-    )
-    found = tx.execute(
-        text(
-            f"SELECT p.document_id, p.version FROM {given} JOIN postings p ON p.document_id = given.document_id"
-            " AND p.version = given.version WHERE p.purpose = :purpose AND p.state = 'REJECTED'"
-        ),
-        {**parameters, "purpose": new[0].purpose},
-    )
-    return {(document_id, version) for document_id, version in found}
 
 
 def _write_again(tx: Connection, posting: NewPosting) -> int:

@@ -289,29 +289,32 @@ releases = Table(
 balances = Table(
     "balances",
     metadata,
-    Column("id", Key, primary_key=True),
-    Column("kind", String(10), nullable=False),  # advance | invoice | budget
-    Column("company", String(20), nullable=False),
-    Column("key", String(140), nullable=False),
+    # The key first, which tells rows apart soonest: a ledger holds millions of invoices.
+    Column("key", String(140), primary_key=True),
+    Column("kind", String(10), primary_key=True),  # advance | invoice | budget
+    Column("company", String(20), primary_key=True),
     Column("currency", String(3), nullable=False),
     Column("available", String(40), nullable=False),
     Column("used", String(40), nullable=False),
     Column("detail", Text, nullable=False),  # JSON: employee and rate of an advance, scope of a budget
-    _made(),
-    UniqueConstraint("kind", "company", "key"),
     CheckConstraint("kind IN ('advance','invoice','budget')", name="kind"),
+    Index(
+        "ix_balances_budgets",
+        "company",
+        postgresql_where=text("kind = 'budget'"),
+        sqlite_where=text("kind = 'budget'"),
+    ),
 )
 
-# How much of a balance one document uses: reserved while it is only handed in, consumed once it is to be posted.
+# What one document uses of balances: reserved while it is only handed in, consumed once it is to be posted.
 balance_uses = Table(
     "balance_uses",
     metadata,
-    # No foreign keys: rows are written under the document's lock, many in a batch.
+    # No foreign key: rows are written under the document's lock, many in a batch.
     Column("document_id", Key, primary_key=True, autoincrement=False),
-    Column("balance_id", Key, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
-    Column("amount", String(40), nullable=False),
     Column("state", String(10), nullable=False),  # reserved | consumed
+    Column("uses", Text, nullable=False),  # JSON: kind, company, key and amount of each
 )
 
 # Payments of a document, as the ERP told of them; a reversal may come before its payment.

@@ -110,6 +110,10 @@ class Batch:
     def post(self, document: Document, posting: NewPosting) -> None:
         """A posting is to be written; until it has an id, later versions in this batch know it by a number below 0."""
         place = -len(self._new) - 1
+        posting.again = any(
+            p.state == "REJECTED" and p.version == posting.version and p.purpose == posting.purpose
+            for p in document.standing
+        )
         self._new[place] = posting
         document.standing.append(
             Standing(

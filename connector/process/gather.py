@@ -66,12 +66,10 @@ def _gather_balances(
         made |= _told_by(event)
         if event.type.startswith("master.budget.deleted."):
             known.add(BalanceKey("budget", event.company, event.number))
-    every = balances.budgets_of(tx, {report.company for report in reports}) if reports else []
-    chosen = _budgets_for(every, reports, book)
-    balances.gather(tx, facts, document_ids, known, made, chosen, lock=lock)
-    for id_, key, _ in every:
-        if id_ in chosen:
-            facts.budgets_of.setdefault(key.company, []).append(key)
+    if reports:
+        facts.budgets_of = _budgets_for(balances.budgets_of(tx, {report.company for report in reports}), reports, book)
+        known.update(*facts.budgets_of.values())
+    balances.gather(tx, facts, document_ids, known, made, lock=lock)
 
 
 def _told_by(event: AnyEvent) -> Mapping[BalanceKey, tuple[str, Decimal]]:
@@ -93,25 +91,21 @@ def payables_key(record: InvoiceRecord) -> BalanceKey:
 
 
 def _budgets_for(
-    every: Sequence[tuple[int, BalanceKey, Mapping[str, Any]]], reports: Sequence[ExpenseReport], book: Book
-) -> set[int]:
-    """The budgets that these reports may fall under, by what they name, as the OA and as the ERP calls it: a company may
-    have thousands."""
+    every: Sequence[tuple[BalanceKey, Mapping[str, Any]]], reports: Sequence[ExpenseReport], book: Book
+) -> dict[str, list[BalanceKey]]:
+    """The budgets that these reports may fall under, by company and what they name, as the OA and as the ERP calls it: a
+    company may have thousands."""
+    found: dict[str, list[BalanceKey]] = {}
     if not every:
-        return set()
+        return found
     named: dict[str, set[str]] = {}
     for report in reports:
         named.setdefault(report.company, set()).update(f"{key.kind}/{key.id}" for key in _record_keys(report, book))
-    return {
-        id_
-        for id_, key, scope in every
-        if not scope.get("deleted")
-        and all(
-            f"{kind}/{scope[kind]}" in named.get(key.company, ())
-            for kind in ("department", "project", "cost_centre")
-            if scope.get(kind)
-        )
-    }
+    for key, scope in every:
+        stated = [f"{kind}/{scope[kind]}" for kind in ("department", "project", "cost_centre") if scope.get(kind)]
+        if not scope.get("deleted") and named.get(key.company, set()).issuperset(stated):
+            found.setdefault(key.company, []).append(key)
+    return found
 
 
 def _gather_records(tx: Connection, facts: Facts, reports: Sequence[ExpenseReport], book: Book) -> None:

@@ -158,7 +158,7 @@ def test_a_rejected_posting_that_is_planned_again_keeps_its_reference_and_its_at
     (claimed,) = claim(ledger)
     move(ledger, claimed, "REJECTED", code="ERP-401", message="no")
 
-    add(ledger, "A1")
+    add(ledger, "A1", again=True)
 
     (again,) = claim(ledger)
     assert (again.id, again.reference, again.attempts, again.tries) == (claimed.id, claimed.reference, 2, 1)

@@ -16,19 +16,18 @@ def upgrade() -> None:
     """Creates the tables, and lets a posting have the purpose `adjust`."""
     op.create_table(
         "balances",
-        sa.Column("id", Key, nullable=False),
+        sa.Column("key", sa.String(length=140), nullable=False),
         sa.Column("kind", sa.String(length=10), nullable=False),
         sa.Column("company", sa.String(length=20), nullable=False),
-        sa.Column("key", sa.String(length=140), nullable=False),
         sa.Column("currency", sa.String(length=3), nullable=False),
         sa.Column("available", sa.String(length=40), nullable=False),
         sa.Column("used", sa.String(length=40), nullable=False),
         sa.Column("detail", sa.Text(), nullable=False),
-        sa.Column("created_at", Instant(), server_default=now(), nullable=False),
         sa.CheckConstraint("kind IN ('advance','invoice','budget')", name="ck_balances_kind"),
-        sa.PrimaryKeyConstraint("id", name="pk_balances"),
-        sa.UniqueConstraint("kind", "company", "key", name="uq_balances_kind_company_key"),
+        sa.PrimaryKeyConstraint("key", "kind", "company", name="pk_balances"),
     )
+    budgets = sa.text("kind = 'budget'")
+    op.create_index("ix_balances_budgets", "balances", ["company"], postgresql_where=budgets, sqlite_where=budgets)
     op.create_table(
         "books",
         sa.Column("id", Key, nullable=False),
@@ -90,11 +89,10 @@ def upgrade() -> None:
     op.create_table(
         "balance_uses",
         sa.Column("document_id", Key, autoincrement=False, nullable=False),
-        sa.Column("balance_id", Key, autoincrement=False, nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
-        sa.Column("amount", sa.String(length=40), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
-        sa.PrimaryKeyConstraint("document_id", "balance_id", name="pk_balance_uses"),
+        sa.Column("uses", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("document_id", name="pk_balance_uses"),
     )
     op.create_table(
         "waits",
@@ -122,6 +120,7 @@ def downgrade() -> None:
     op.drop_table("payments")
     op.drop_index("ix_books_fingerprint", table_name="books")
     op.drop_table("books")
+    op.drop_index("ix_balances_budgets", table_name="balances")
     op.drop_table("balances")
 
 
