@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import documents, inbox, master_records, postings
+from connector.translate.tables import DIMENSIONS
 from contracts import parse_event
 from contracts.expense import ExpenseReport
 from contracts.voucher import Voucher, parse_voucher
@@ -39,11 +41,20 @@ def recent_reports(tx: Connection) -> Iterator[ExpenseReport]:
             yield data
 
 
-def departments(tx: Connection) -> list[tuple[str, str]]:
-    """Every department of the master data, with its company."""
+def dimension_values(tx: Connection) -> list[tuple[str, str, str]]:
+    """Company, dimension and value of all master data that a voucher line may carry; what was deleted or is no longer
+    active is left out."""
     c = master_records.c
-    rows = tx.execute(select(c.company, c.key).where(c.kind == "master.department").order_by(c.company, c.key))
-    return [(company, key) for company, key in rows]
+    kinds = {f"master.{dimension}": dimension for dimension in DIMENSIONS}
+    rows = tx.execute(
+        select(c.company, c.kind, c.key, c.merged).where(c.kind.in_(kinds)).order_by(c.company, c.kind, c.key)
+    )
+    read = ((company, kinds[kind], key, orjson.loads(merged)) for company, kind, key, merged in rows)
+    return [
+        (company, dimension, key)
+        for company, dimension, key, values in read
+        if isinstance(values, dict) and values.get("active") is not False
+    ]
 
 
 def booked(tx: Connection, company: str, number: str) -> list[Booked]:

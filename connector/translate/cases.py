@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +16,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from connector.correct import Facts
+from connector.facts import Period
 from connector.translate.book import Book
 from connector.translate.tables import ANY, bad
 from connector.translate.voucher import Refusal, Terms
@@ -45,7 +46,7 @@ _FORMS = {
     "employee": "employee E017 D01",
     "advance": "advance ADV1 1500.00, or advance ADV1 480.00 USD @ 7.15 paid 7.10",
     "payee": "payee supplier S01",
-    "closed": "closed 2025-03 -> 2025-04-03",
+    "closed": "closed 2025-03 -> 2025-04-03, or closed 2025-03 where the book decides",
     "accrued": "accrued 2025-03 -> 2025-04-03",
     "paid": "paid ADV1 USD @ 7.10",
     "advanced": "advanced ADV1 1500.00, or advanced ADV1 500.00 USD @ 7.10",
@@ -78,7 +79,8 @@ class Case:
     """One case: what it is about, the report (or why there is none), what the ledger settled for it, and what is expected.
 
     A report that breaks the contract is a refusal, so that a case may expect it. Where it is a later version, `before` is
-    what stands and `facts` what is known of it; `reversed_on` asks for the reversal; `advance` is a case of no report at all.
+    what stands and `facts` what is known of it; `reversed_on` asks for the reversal; `advance` is a case of no report at all;
+    of a period that is `closed` the book says what happens to the report.
     """
 
     title: str
@@ -90,6 +92,7 @@ class Case:
     facts: Facts = field(default_factory=Facts)
     reversed_on: date | None = None
     advance: AdvanceOfCase | None = None
+    closed: Period | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +173,7 @@ class _Draft:
         self.declared = False
         self.reversed_on: date | None = None
         self.advance: AdvanceOfCase | None = None
+        self.closed: Period | None = None
         self.report: dict[str, Any] = {
             "company": "C01" if known is None else known.company, "number": "EXP1", "version": 1,
             "currency": book.companies[0].currency if known is None else known.currency, "title": "",
@@ -182,7 +186,7 @@ class _Draft:
         facts = Facts(paid=self.paid_out, period_closed=self.declared)
         return Case(
             self.title, self.at, self.given or self._report(), tuple(self.expected), terms, self.before, facts,
-            self.reversed_on, self.advance,
+            self.reversed_on, self.advance, self.closed,
         )  # fmt: skip
 
     def then(self) -> None:
@@ -368,6 +372,8 @@ def _read_statement(draft: _Draft, text: str) -> None:
             draft.declared = True
         case "reversed":
             draft.reversed_on = date.fromisoformat(rest)
+        case "closed" if "->" not in rest:
+            draft.closed = _month(rest)
         case "closed" | "accrued":
             draft.origin, _, day = rest.split()
             draft.day = date.fromisoformat(day)
@@ -413,6 +419,13 @@ def _read_moved(word: str, words: Sequence[str], report: Mapping[str, Any]) -> A
     except ValidationError as error:
         moved = Refusal(refused(error, prefix="data").findings)
     return AdvanceOfCase(moved, None if paid is None else Decimal(paid))
+
+
+def _month(text: str) -> Period:
+    """`2025-03` as a period that is closed."""
+    begins = date.fromisoformat(f"{text}-01")
+    ends = (begins + timedelta(days=31)).replace(day=1) - timedelta(days=1)
+    return Period(text, begins, ends, "closed")
 
 
 def _rate(value: str) -> dict[str, str]:

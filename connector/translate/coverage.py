@@ -11,9 +11,11 @@ from itertools import pairwise, product
 from connector.translate.book import BOOK_FILE, Book, Rule
 from connector.translate.tables import ANY, Row
 from connector.translate.trace import LineTrace
-from connector.translate.voucher import view_of
+from connector.translate.voucher import Refusal, posting_day, view_of
+from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.expense import ExpenseReport
 from contracts.findings import Finding
+from contracts.voucher import Voucher
 
 ADVICE = "MAP-218"
 _DAY = timedelta(days=1)
@@ -31,7 +33,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """Every rule and row whose use a trace tells."""
+    """Every rule and every row of every table."""
 
     items: tuple[Item, ...]
 
@@ -62,20 +64,32 @@ def measure(book: Book, uses: Iterable[Iterable[str]]) -> Coverage:
     return Coverage(tuple(Item(table, key, at, times[at]) for table, key, at in _everything(book)))
 
 
-def used_by(report: ExpenseReport, book: Book, traces: Sequence[LineTrace]) -> frozenset[str]:
-    """The places of the book that made this voucher, as its trace tells them."""
-    places = {trace.at for trace in traces}
-    for trace in traces:
-        for reason in trace.reasons:
-            places |= {reason.row} if reason.tax_row is None else {reason.row, reason.tax_row}
+def used_by(report: ExpenseReport, book: Book, voucher: Voucher, traces: Iterable[LineTrace]) -> frozenset[str]:
+    """The places of the book that made this voucher: its company, its accounts, and what its trace tells."""
     view = view_of(report, book)
-    if view is not None:
-        places.add(view.at)
-        for line in report.lines if book.per_diems else ():
-            row = view.per_diem(line.category, line.currency, line.date)
-            if row is not None:
-                places.add(row.at)
-    return frozenset(places)
+    company = () if view is None else (view.at,)
+    return frozenset((*company, *_of_chart(book, voucher), *(place for trace in traces for place in trace.places)))
+
+
+def used_by_advance(advance: AdvancePaid | AdvanceReturned, book: Book, voucher: Voucher) -> frozenset[str]:
+    """The places of the book that made the voucher of an advance."""
+    view = book.view(advance.company, voucher.date)
+    assert view is not None, "the company was known a moment ago"
+    hits = (view.payable(line.role, advance.employee.id, voucher.date) for line in voucher.lines)
+    return frozenset((view.at, *_of_chart(book, voucher), *(hit.at for hit in hits if hit is not None)))
+
+
+def refused_by(report: ExpenseReport, book: Book, refusal: Refusal, day: date | None) -> frozenset[str]:
+    """The row of the tolerances that stood in a report's way: to refuse is what it is for."""
+    view = view_of(report, book)
+    if view is None or all(finding.code != "MAP-211" for finding in refusal.findings):
+        return frozenset()
+    tolerance = view.tolerance(day or posting_day(report, view))
+    return frozenset() if tolerance is None else frozenset((tolerance.at,))
+
+
+def _of_chart(book: Book, voucher: Voucher) -> Iterator[str]:
+    return (book.chart[line.account].at for line in voucher.lines)
 
 
 def unanswered(
@@ -92,6 +106,16 @@ def unanswered(
         all_ = sorted(by_company.get(company, ()))
         open_ = [name for name in all_ if view is None or view.account(category, name, on) is None]
         found += [(company, category, name) for name in ([ANY] if open_ == all_ else open_)]
+    return found
+
+
+def untranslated(book: Book, values: Iterable[tuple[str, str, str]], on: date) -> list[tuple[str, str, str]]:
+    """Company, dimension and value that the dimensions table has no row for on this day, though it has some of the dimension."""
+    found: list[tuple[str, str, str]] = []
+    for company, dimension, value in sorted(set(values)):
+        view = book.view(company, on)
+        if view is not None and view.translates(dimension) and view.dimension(dimension, value, on) is None:
+            found.append((company, dimension, value))
     return found
 
 
@@ -113,19 +137,14 @@ def tables_of(book: Book) -> Mapping[str, Sequence[Row]]:
     }  # fmt: skip
 
 
-# Of the others a trace does not tell: the chart describes, dimensions translate, periods and tolerances decide elsewhere.
-_TOLD = ("companies", "accounts", "roles", "tax", "payables", "per_diem")
-
-
 def _everything(book: Book) -> Iterator[tuple[str, str, str]]:
     for rule in rules_of(book):
         yield "rules", rule.id, rule.at
     for pair in book.pairs:
         yield "pairs", pair.id, pair.at
     for table, rows in tables_of(book).items():
-        if table in _TOLD:
-            for row in rows:
-                yield table, "/".join(row.key()), row.at
+        for row in rows:
+            yield table, "/".join(row.key()), row.at
 
 
 def advice(book: Book) -> list[Finding]:

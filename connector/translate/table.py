@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import zip_longest
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -60,13 +61,13 @@ def _lines(voucher: Voucher, trace: tuple[LineTrace, ...], words: Mapping[str, s
         words["credit"], Amount(voucher.total_credit, voucher.currency).text(), justify="right", no_wrap=True
     )
     table.add_column(words["why"], overflow="fold")
-    for line, made in zip(voucher.lines, trace, strict=True):
+    for line, made in zip_longest(voucher.lines, trace):
         amount = Amount(line.amount, voucher.currency).text()
         debit, credit = (amount, "") if line.side == "debit" else ("", amount)
         table.add_row(
-            Text(f"{line.account} {made.account_names.get(lang, '')}"),
+            Text(line.account if made is None else f"{line.account} {made.account_names.get(lang, '')}"),
             Text(" ".join(line.dimensions.values())),
-            Text(debit), Text(credit), _why(line, made, lang),
+            Text(debit), Text(credit), Text("") if made is None else _why(line, made, lang),
         )  # fmt: skip
     return table
 
@@ -76,8 +77,7 @@ def _why(line: VoucherLine, made: LineTrace, lang: Lang) -> Text:
     why.append("; ".join(reason.said(lang) for reason in made.reasons), style="not dim")
     if line.amount_in_currency is not None and line.currency is not None:
         why.append(f" = {Amount(line.amount_in_currency, line.currency)}")
-    rows = dict.fromkeys(row for reason in made.reasons for row in (reason.row, reason.tax_row) if row is not None)
-    why.append(f"  ({', '.join([made.at, *rows])})")
+    why.append(f"  ({', '.join(made.places)})")
     return why
 
 

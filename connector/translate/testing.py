@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from difflib import SequenceMatcher
+from itertools import zip_longest
 from typing import Literal
 
 from lxml import etree
 
-from connector.correct import correct
+from connector.correct import Correction, correct
+from connector.facts import Facts, Period
+from connector.preflight import examine
 from connector.translate.advance import to_advance_voucher
 from connector.translate.book import Book
-from connector.translate.cases import Case
-from connector.translate.coverage import used_by
+from connector.translate.cases import AdvanceOfCase, Case
+from connector.translate.coverage import refused_by, used_by, used_by_advance
 from connector.translate.reference import make_reference
 from connector.translate.trace import LineTrace, explain
-from connector.translate.voucher import Refusal
+from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, posting_day, view_of
 from contracts.amount import Amount
 from contracts.expense import ExpenseReport
 from contracts.voucher import Voucher, VoucherLine
+
+_DAY = timedelta(days=1)
+_OF_PERIODS = ("ACC-331", "ACC-332", "ACC-333", "ACC-334")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,48 +64,111 @@ class Result:
         return differences([Said(text) for text in self.case.expected], self.said)
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a case comes to: the vouchers that are posted for it, each with the reasons of its lines (none where the lines
+    are a difference or an advance), or why there are none; and the rules and rows that had a part in it.
+
+    `whole` is the voucher of the report, or of the advance, also where it is not what is posted."""
+
+    whole: Voucher | None = None
+    vouchers: tuple[tuple[Voucher, tuple[LineTrace, ...]], ...] = ()
+    refusal: Refusal | None = None
+    correction: Correction | None = None
+    used: frozenset[str] = frozenset()
+
+
+def make(case: Case, book: Book) -> Made:
+    """Everything that is posted for the case by this book, or what refuses it."""
+    if case.advance is not None:
+        return _moved(case.advance, book)
+    terms, used = case.terms, frozenset[str]()
+    if isinstance(case.report, Refusal):
+        return Made(refusal=case.report)
+    if case.closed is not None or terms.origin_period is not None:
+        settled, used = _in_closed_period(case, case.report, book)
+        if isinstance(settled, Refusal):
+            return Made(refusal=settled, used=used)
+        terms = settled
+    answer = explain(case.report, book, terms=terms)
+    if isinstance(answer, Refusal):
+        return Made(refusal=answer, used=used | refused_by(case.report, book, answer, terms.day))
+    voucher, traces = answer
+    used |= used_by(case.report, book, voucher, traces)
+    if case.before is not None:
+        return _corrected(case, case.before, voucher, traces, used, book)
+    if case.reversed_on is not None:
+        return Made(voucher, ((_red(voucher, case.reversed_on), traces),), used=used)
+    return Made(voucher, ((voucher, traces),), used=used)
+
+
 def run(case: Case, book: Book) -> Result:
     """The case by this book."""
-    if case.advance is not None:
-        return Result(case, tuple(_moved(case, book)), frozenset())
-    answer = case.report if isinstance(case.report, Refusal) else explain(case.report, book, terms=case.terms)
-    if isinstance(answer, Refusal):
-        return Result(case, tuple(refused_lines(answer)), frozenset())
-    assert isinstance(case.report, ExpenseReport)
-    voucher, traces = answer
-    if case.before is not None:
-        said = _corrected(case, voucher, traces, book)
-    elif case.reversed_on is not None:
-        said = _headers(case, red := _red(voucher, case.reversed_on)) + lines_of(red, traces)
-    else:
-        said = _headers(case, voucher) + lines_of(voucher, traces)
-    return Result(case, tuple(said), used_by(case.report, book, traces))
+    made = make(case, book)
+    if made.refusal is not None:
+        return Result(case, tuple(refused_lines(made.refusal)), made.used)
+    assert made.whole is not None, "what is not refused has its voucher"
+    headed = made.vouchers[0][0] if made.correction is None else made.whole
+    said = _headers(case, headed)
+    if made.correction is not None:
+        words = ("corrected", made.correction.kind, made.correction.code)
+        said.append(Said(" ".join(filter(None, words)), made.correction.reason))
+    for voucher, traces in made.vouchers:
+        said += lines_of(voucher, traces)
+    return Result(case, tuple(said), made.used)
 
 
-def _moved(case: Case, book: Book) -> list[Said]:
+def _in_closed_period(case: Case, report: ExpenseReport, book: Book) -> tuple[Terms | Refusal, frozenset[str]]:
+    """The terms of a report in a closed period, and the row of the periods table that says so. Where the case names the day,
+    the ledger has decided; else the book does, and what follows that period is open."""
+    view, terms, closed = view_of(report, book), case.terms, case.closed
+    rule = None if view is None else view.period_rule(DOCUMENT_TYPE, posting_day(report, view))
+    used = frozenset[str]() if rule is None else frozenset((rule.at,))
+    if closed is None:
+        policy = "ACCRUE" if terms.accrued else "NEXT_OPEN"
+        return terms, used if rule is not None and rule.policy == policy else frozenset()
+    earlier = Period("earlier", date.min, closed.starts_on - _DAY, "open")
+    later = Period("later", closed.ends_on + _DAY, date.max - _DAY, "open")
+    answer = examine(report, book, Facts(periods={report.company: (earlier, closed, later)}))
+    found = tuple(finding for finding in answer.findings if finding.code in _OF_PERIODS)
+    if found:
+        return Refusal(found, tuple(key for key in answer.waits_for if key.startswith("period:"))), used
+    settled = replace(answer.terms, advances=terms.advances)
+    return settled, used if settled.origin_period is not None else frozenset()
+
+
+def _moved(advance: AdvanceOfCase, book: Book) -> Made:
     """An advance that was paid or given back."""
-    assert case.advance is not None
-    moved = case.advance.moved
-    answer = moved if isinstance(moved, Refusal) else to_advance_voucher(moved, book, paid_rate=case.advance.paid_rate)
+    if isinstance(advance.moved, Refusal):
+        return Made(refusal=advance.moved)
+    answer = to_advance_voucher(advance.moved, book, paid_rate=advance.paid_rate)
     if isinstance(answer, Refusal):
-        return refused_lines(answer)
-    return _headers(case, answer) + [Said(written(line, answer.currency)) for line in answer.lines]
+        return Made(refusal=answer)
+    return Made(answer, ((answer, ()),), used=used_by_advance(advance.moved, book, answer))
 
 
-def _corrected(case: Case, new: Voucher, traces: Sequence[LineTrace], book: Book) -> list[Said]:
-    """How the version that stands becomes the new one: the kind of correction, then the lines of what is posted for it."""
-    before = case.before if isinstance(case.before, Refusal) or case.before is None else explain(case.before, book)
-    if before is None or isinstance(before, Refusal):
-        return [] if before is None else refused_lines(before)
-    standing, its_traces = before
+def _corrected(
+    case: Case, before: ExpenseReport | Refusal, new: Voucher, traces: tuple[LineTrace, ...], used: frozenset[str], book: Book
+) -> Made:  # fmt: skip
+    """How the version that stands becomes the new one, and what is posted for it: the difference, or red and blue."""
+    if isinstance(before, Refusal):
+        return Made(refusal=before)
+    answer = explain(before, book, terms=Terms(advances=case.terms.advances))
+    if isinstance(answer, Refusal):
+        return Made(refusal=answer)
+    standing, its_traces = answer
+    used |= used_by(before, book, standing, its_traces)
     decision = correct([standing], new, case.facts)
-    said = [Said(" ".join(filter(None, ("corrected", decision.kind, decision.code))), decision.reason)]
-    said = _headers(case, new) + said
+    vouchers: tuple[tuple[Voucher, tuple[LineTrace, ...]], ...] = ()
     if decision.difference is not None:
-        return said + [Said(written(line, new.currency)) for line in decision.difference]
-    if decision.kind == "red_and_blue":
-        said += lines_of(_red(standing, new.date), its_traces) + lines_of(new, traces)
-    return said
+        added = Voucher.of(
+            company=new.company, reference=new.reference, document=new.document, date=new.date, currency=new.currency,
+            lines=decision.difference, memo=new.memo,
+        )  # fmt: skip
+        vouchers = ((added, ()),)
+    elif decision.kind == "red_and_blue":
+        vouchers = ((_red(standing, new.date), its_traces), (new, traces))
+    return Made(new, vouchers, correction=decision, used=used)
 
 
 def _red(voucher: Voucher, on: date) -> Voucher:
@@ -144,9 +213,10 @@ def refused_lines(refusal: Refusal) -> list[Said]:
 
 
 def lines_of(voucher: Voucher, traces: Sequence[LineTrace]) -> list[Said]:
-    """The lines of a voucher, each with what made it."""
+    """The lines of a voucher, each with what made it where that is known."""
     return [
-        Said(written(line, voucher.currency), _by(trace)) for line, trace in zip(voucher.lines, traces, strict=True)
+        Said(written(line, voucher.currency), "" if trace is None else _by(trace))
+        for line, trace in zip_longest(voucher.lines, traces)
     ]
 
 
@@ -160,8 +230,7 @@ def written(line: VoucherLine, currency: str) -> str:
 
 
 def _by(trace: LineTrace) -> str:
-    rows = [row for reason in trace.reasons for row in (reason.row, reason.tax_row) if row is not None]
-    return f"[{trace.rule}] {', '.join(dict.fromkeys([trace.at, *rows]))}"
+    return f"[{trace.rule}] {', '.join(trace.places)}"
 
 
 def junit(name: str, results: Sequence[Result], seconds: float) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -14,16 +15,21 @@ from contracts.expense import ExpenseReport, Line
 from contracts.voucher import Voucher
 
 Lang = Literal["en", "zh"]
+_COSTS = ("expense", "accrual")
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One use of a rule: how much it gave, from which line of the report, by which rows, and the sentence a person reads."""
+    """One use of a rule: how much it gave, from which line of the report, by which rows, and the sentence a person reads.
+
+    `row` gave the account, `tax_row` decided about the tax; `rows` are the others: allowance and tolerance.
+    """
 
     amount: Decimal
     source_line: int | None
     row: str
     tax_row: str | None
+    rows: tuple[str, ...]
     inputs: Mapping[str, str]
     en: str
     zh: str
@@ -31,6 +37,12 @@ class Reason:
     def said(self, lang: Lang) -> str:
         """The sentence in this language."""
         return self.zh if lang == "zh" else self.en
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every row that had a part in it, each once, the one that gave the account first."""
+        tax = () if self.tax_row is None else (self.tax_row,)
+        return tuple(dict.fromkeys((self.row, *tax, *self.rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,11 @@ class LineTrace:
     title: Mapping[str, str]
     account_names: Mapping[str, str]
     reasons: tuple[Reason, ...]
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where its rule stands, and every row behind it, each once."""
+        return tuple(dict.fromkeys((self.at, *(place for reason in self.reasons for place in reason.places))))
 
     def as_dict(self) -> dict[str, Any]:
         """The trace as plain JSON-able values."""
@@ -70,31 +87,39 @@ def explain(
     assert len(lines) == len(voucher.lines), "each line of the voucher has its parts"
     view = view_of(report, book)
     assert view is not None, "the company was known a moment ago"
-    return voucher, tuple(_trace(number, made, report, view) for number, made in enumerate(lines.values(), 1))
+    day = voucher.date
+    return voucher, tuple(_trace(number, made, report, view, day) for number, made in enumerate(lines.values(), 1))
 
 
-def _trace(number: int, parts: Sequence[Part], report: ExpenseReport, view: CompanyView) -> LineTrace:
+def _trace(number: int, parts: Sequence[Part], report: ExpenseReport, view: CompanyView, day: date) -> LineTrace:
     first = parts[0]
-    reasons = tuple(_reason(part, report, view) for part in parts)
+    reasons = tuple(_reason(part, report, view, day) for part in parts)
     return LineTrace(number, first.rule.id, first.rule.at, first.rule.title, first.hit.names, reasons)
 
 
-def _reason(part: Part, report: ExpenseReport, view: CompanyView) -> Reason:
+def _reason(part: Part, report: ExpenseReport, view: CompanyView, day: date) -> Reason:
     en, zh = _sentence(part, report)
     tax_row = part.deduction.row.at if part.deduction is not None else _kept_by(part, view)
     source_line = part.line.line if part.line is not None else None
-    return Reason(part.amount, source_line, part.hit.at, tax_row, _inputs(part, report), en, zh)
+    rows = tuple(_other_rows(part, view, day))
+    return Reason(part.amount, source_line, part.hit.at, tax_row, rows, _inputs(part, report), en, zh)
+
+
+def _other_rows(part: Part, view: CompanyView, day: date) -> Iterator[str]:
+    """The rows that decided something beside account and tax."""
+    line, role = part.line, part.rule.role
+    if role == "rounding" and (tolerance := view.tolerance(day)) is not None:
+        yield tolerance.at
+    if role in _COSTS and line is not None and line.amount > 0:
+        allowance = view.per_diem(line.category, line.currency, line.date)
+        if allowance is not None:
+            yield allowance.at
 
 
 def _kept_by(part: Part, view: CompanyView) -> str | None:
     """The row that leaves the tax of a cost line in its cost."""
     line = part.line
-    if (
-        part.rule.role not in ("expense", "accrual")
-        or line is None
-        or line.invoice is None
-        or line.invoice.kind == "none"
-    ):
+    if part.rule.role not in _COSTS or line is None or line.invoice is None or line.invoice.kind == "none":
         return None
     row = view.tax(line.category, line.invoice.kind, line.invoice.date or line.date)
     return None if row is None else row.at
@@ -249,4 +274,6 @@ def _reason_as_dict(reason: Reason) -> dict[str, Any]:
         found["source_line"] = reason.source_line
     if reason.tax_row is not None:
         found["tax_row"] = reason.tax_row
+    if reason.rows:
+        found["rows"] = list(reason.rows)
     return {**found, "reason": {"en": reason.en, "zh": reason.zh}}

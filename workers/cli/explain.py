@@ -174,13 +174,9 @@ def _why(trace: LineTrace) -> Text:
     )
     for reason in trace.reasons:
         why.append(f"\n{plain(reason.said(STATE.language))}", style="not bold")
-        why.append(f"  {_rows(reason)}", style="not bold cyan")
+        why.append(f"  {', '.join(reason.places)}", style="not bold cyan")
         why.append(f"\n  {plain(_inputs(reason))}", style="not bold dim")
     return why
-
-
-def _rows(reason: Reason) -> str:
-    return ", ".join(row for row in (reason.row, reason.tax_row) if row is not None)
 
 
 def _inputs(reason: Reason) -> str:

@@ -30,6 +30,10 @@ app.add_typer(mapping, name="mapping")
 
 PROGRESS_FROM = 200  # Fewer cases are run before a bar is drawn.
 UNUSED_SHOWN = 100  # Of one table.
+_MISSING = {
+    "unanswered": ("company", "category", "department"),
+    "untranslated": ("company", "dimension", "value"),
+}
 
 Folder = Annotated[
     Path | None,
@@ -259,24 +263,29 @@ def coverage(
     loaded, cases = _book_and_cases(book)
     cases += [_as_case(file, report) for file, report in _reports(events)]
     covered = measure(loaded, (result.used for result in _run(loaded, cases)))
-    missing = _unanswered(loaded)
+    missing = _missing(loaded)
     if as_json:
-        unanswered = [dict(zip(("company", "category", "department"), triple, strict=True)) for triple in missing]
         emit(
             {
                 "percent": covered.percent,
                 "rules": _counts(covered.rules),
                 "rows": _counts(covered.rows),
                 "items": [{"table": i.table, "key": i.key, "at": i.at, "used": i.used} for i in covered.items],
-                "unanswered": unanswered,
+                **{
+                    name: [dict(zip(_MISSING[name], triple, strict=True)) for triple in triples]
+                    for name, triples in missing.items()
+                },
             }
         )
     else:
         _show_coverage(covered)
-    if missing:
-        note("coverage_missing", count=len(missing))
-        if not as_json:
-            table("", ("company", "category", "department"), missing)
+    if missing["unanswered"]:
+        note("coverage_unanswered", count=len(missing["unanswered"]))
+    if missing["untranslated"]:
+        note("coverage_untranslated", count=len(missing["untranslated"]))
+    for name, triples in missing.items():
+        if triples and not as_json:
+            table("", _MISSING[name], triples)
     note("coverage", percent=covered.percent, unused=len(covered.unused), count=len(cases))
     if covered.percent < least:
         note("coverage_low", percent=covered.percent, least=least)
@@ -328,27 +337,32 @@ def _reports(paths: Sequence[Path] | None) -> Iterator[tuple[Path, ExpenseReport
                 yield file, report
 
 
-def _unanswered(book: Book) -> list[tuple[str, str, str]]:
-    """What the ledger has seen and no row of the accounts table answers; nothing where there is no ledger yet."""
+def _missing(book: Book) -> dict[str, list[tuple[str, str, str]]]:
+    """What the ledger has seen and no row of the accounts or the dimensions table answers; nothing where there is no ledger
+    yet."""
     from datetime import UTC, datetime
 
     from sqlalchemy import make_url
 
     from connector.ledger import seen
-    from connector.translate.coverage import unanswered
+    from connector.translate.coverage import unanswered, untranslated
 
     file = make_url(settings().ledger).database
     if settings().ledger.startswith("sqlite") and not (file and Path(file).is_file()):
-        return []
+        return {"unanswered": [], "untranslated": []}
     wanted: set[tuple[str, str]] = set()
-    departments: set[tuple[str, str]] = set()
     with runtime() as opened, opened.ledger.begin() as tx:
-        departments.update(seen.departments(tx))
+        values = seen.dimension_values(tx)
+        departments = {(company, value) for company, dimension, value in values if dimension == "department"}
         for report in seen.recent_reports(tx):
             for line in report.lines:
                 wanted.add((report.company, line.category))
                 departments.add((report.company, line.department or report.employee.department))
-    return unanswered(book, wanted, departments, datetime.now(UTC).date())
+    today = datetime.now(UTC).date()
+    return {
+        "unanswered": unanswered(book, wanted, departments, today),
+        "untranslated": untranslated(book, values, today),
+    }
 
 
 @mapping.command()

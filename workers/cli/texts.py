@@ -171,9 +171,13 @@ TEXTS: dict[str, tuple[str, str]] = {
     "import_bad": ("{count} places are wrong; nothing was written", "有 {count} 处错误；未写入任何内容"),
     "imported": ("{count} rows differ now; written: {files}", "{count} 行已更改；已写入：{files}"),
     "coverage_low": ("{percent} % is less than {least} %", "{percent} % 低于 {least} %"),
-    "coverage_missing": (
+    "coverage_unanswered": (
         "{count} categories or departments of the ledger have no account",
         "台账中有 {count} 个费用类别或部门没有对应科目",
+    ),
+    "coverage_untranslated": (
+        "{count} values of the ledger's master data have no row in the dimensions table",
+        "台账主数据中有 {count} 个值在辅助核算表中没有对应的行",
     ),
     "books_same": ("the books say the same", "两本手册内容相同"),
     "books_differ": ("{count} rules and rows differ", "有 {count} 条规则或行不同"),
@@ -222,6 +226,7 @@ CHINESE: dict[str, str] = {
     "status": "状态",
     "time (UTC)": "时间 (UTC)",
     "value": "值",
+    "dimension": "辅助核算",
     "version": "版本",
     "waits for": "等待",
     # What happened to a document (`oaerp trace`).

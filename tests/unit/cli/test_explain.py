@@ -110,9 +110,18 @@ def test_what_was_never_booked_is_said(oaerp: Cli, number: str) -> None:
 def test_coverage_names_what_the_ledger_has_seen_and_no_row_answers(oaerp: Cli) -> None:
     (BOOK / "tests").mkdir()
     (BOOK / "tests" / "a.case").write_text("# x\ntravel.taxi 1.00 | Dr 1")
+    with (BOOK / "dimensions.csv").open("a") as rows:
+        rows.write("department,D01,*,100.01,,\n")
     oaerp.arrive(report("EXP-1"), report("EXP-2", category="no.such"))
+    for key, active in (("D01", True), ("D02", True), ("D03", False)):
+        oaerp.arrive(
+            told(
+                "master.department.changed.v1", key, id=key, name=key, active=active, changed_at="2025-01-01T00:00:00Z"
+            )
+        )
 
     (value,) = oaerp.at_home("mapping", "coverage", "--json").values
 
     assert value["unanswered"] == [{"company": "C01", "category": "no.such", "department": "*"}]
+    assert value["untranslated"] == [{"company": "C01", "dimension": "department", "value": "D02"}]
     assert Path(HOME / "ledger.db").is_file()

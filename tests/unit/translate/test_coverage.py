@@ -10,7 +10,7 @@ import pytest
 
 from connector.translate import Book, load_book
 from connector.translate.cases import read_cases
-from connector.translate.coverage import advice, measure, unanswered
+from connector.translate.coverage import advice, measure, tables_of, unanswered, untranslated
 from connector.translate.testing import run
 from tests.unit.translate.notation import cases
 
@@ -51,7 +51,8 @@ def test_a_voucher_uses_its_rules_and_the_rows_that_answered_and_nothing_else(bo
         places(book, "rules", "cost") | places(book, "rules", "input-tax") | places(book, "rules", "employee-payable")
         | places(book, "companies", "C01") | places(book, "accounts", "travel.hotel/*/*")
         | places(book, "roles", "input_tax/*") | places(book, "roles", "employee_payable/*")
-        | places(book, "tax", "*/vat_special/*")
+        | places(book, "tax", "*/vat_special/*") | places(book, "chart", "660201") | places(book, "chart", "2221010101")
+        | places(book, "chart", "224101")
     )  # fmt: skip
 
 
@@ -61,6 +62,83 @@ def test_the_row_that_keeps_tax_in_the_cost_was_used_too(book: Book) -> None:
 
 def test_a_refused_report_uses_nothing(book: Book) -> None:
     assert used("# x\nno.such 10.00", book) == set()
+
+
+def test_every_row_of_every_table_is_counted(written: Written) -> None:
+    book = written(tolerances="C01,0.05,,\n", dimensions="department,*,*,*,,\n", payables="E017,advance,*,122101,,\n")
+    items = measure(book, ()).items
+
+    rows = {row.at for rows in tables_of(book).values() for row in rows}
+
+    assert rows == {item.at for item in items if item.table not in ("rules", "pairs")}
+    assert {item.table for item in items} >= {"chart", "dimensions", "periods", "tolerances", "payables"}
+
+
+def test_a_tolerance_is_used_where_a_difference_is_within_it_and_where_it_refuses_one(written: Written) -> None:
+    book = written(tolerances="C01,0.00,,\n")
+    wide = written(tolerances="C01,0.05,,\n")
+    residue = "# x\ntotal 712.34\n" + 2 * "travel.hotel 33.33 USD @ 7.1234\n" + "travel.hotel 33.34 USD @ 7.1234\n"
+
+    assert places(wide, "tolerances", "C01") <= used(residue, wide)
+    assert used(residue, book) == places(book, "tolerances", "C01")
+    assert not places(book, "tolerances", "C01") & used("# x\ntravel.taxi 10.00", book)
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ("HOLD", ["refused ACC-332 data.posting_date", "waits period:2025-03-28"]),
+        ("REJECT", ["refused ACC-331 data.posting_date"]),
+        ("NEXT_OPEN", ["Dr 660201 D01 E017 50.00", "Cr 224101 E017 50.00"]),
+        ("ACCRUE", ["Dr 224103 50.00", "Cr 224101 E017 50.00"]),
+    ],
+)
+def test_what_the_book_says_of_a_closed_period_can_be_tested_and_uses_its_row(
+    written: Written, policy: str, said: list[str]
+) -> None:
+    book = written(periods=f"*,C01,{policy},,\n")
+    moved = policy in ("NEXT_OPEN", "ACCRUE")
+    expected = "on 2025-04-03\norigin 2025-03\n" if moved else "Dr 1\n"
+    right = "".join(f" | {line}\n" for line in expected.splitlines())
+    [case] = read_cases(
+        "t.case", f"# x\nclosed 2025-03\nposting_date 2025-03-28\ntravel.taxi 50.00\n{right}".encode(), book, []
+    )
+
+    result = run(case, book)
+
+    assert [line.text for line in result.said] == [*(expected.splitlines() if moved else ()), *said]
+    assert places(book, "periods", "*/C01") <= result.used
+
+
+def test_a_period_that_is_closed_says_nothing_to_what_is_posted_outside_it(book: Book) -> None:
+    found = used("# x\nclosed 2025-03\nposting_date 2025-04-01\ntravel.taxi 50.00", book)
+
+    assert places(book, "accounts", "travel.taxi/*/*") <= found
+    assert not places(book, "periods", "*/*") & found
+
+
+def test_an_allowance_is_used_below_and_above_it(written: Written) -> None:
+    book = written(
+        per_diem="travel.per_diem,CNY,*,180.00,travel.taxi,,\n", accounts="travel.per_diem,D01,*,660201,,,\n"
+    )
+    row = places(book, "per_diem", "travel.per_diem/CNY/*")
+
+    assert row <= used("# x\ntravel.per_diem 100.00", book) & used("# x\ntravel.per_diem 500.00, days 2", book)
+
+
+def test_an_advance_uses_the_accounts_it_moves_between(book: Book) -> None:
+    found = used("# x\nadvanced ADV1 500.00", book)
+
+    assert (
+        places(book, "roles", "bank/*") | places(book, "roles", "advance/*") | places(book, "companies", "C01") <= found
+    )
+    assert not places(book, "roles", "exchange_difference/*") & found
+
+
+def test_what_stands_and_what_follows_it_are_both_used(book: Book) -> None:
+    found = used("# x\ntravel.taxi 50.00\nthen\noffice.supplies 50.00", book)
+
+    assert places(book, "accounts", "travel.taxi/*/*") | places(book, "accounts", "office.supplies/*/*") <= found
 
 
 def test_how_often_is_counted_per_voucher(book: Book) -> None:
@@ -177,3 +255,14 @@ def test_what_no_row_answers_is_told_for_each_department_or_for_all(written: Wri
     found = unanswered(book, [("C01", "x.y"), ("C01", "no.row"), ("C01", "travel.taxi")], departments, date(2025, 4, 1))
 
     assert found == [("C01", "no.row", "*"), ("C01", "x.y", "D02")]
+
+
+def test_a_value_is_told_that_its_dimension_has_no_row_for(written: Written) -> None:
+    book = written(dimensions="department,D01,*,100.01,,\ndepartment,D02,*,100.02,,2024-12-31\n")
+    values = [
+        ("C01", "department", "D01"),
+        ("C01", "department", "D02"),
+        ("C01", "project", "P1"),
+    ]
+
+    assert untranslated(book, values, date(2025, 4, 1)) == [("C01", "department", "D02")]

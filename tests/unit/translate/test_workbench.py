@@ -122,7 +122,7 @@ def test_a_case_reads_no_file_from_elsewhere(tmp_path: Path, book: Book, name: s
         ("version one", "version 2"),
         ("advance ADV1", "advance ADV1 1500.00"),
         ("advance ADV1 1.00 USD for 7.10", "advance ADV1 1500.00"),
-        ("closed 2025-03", "closed 2025-03 -> 2025-04-03"),
+        ("closed March", "closed 2025-03 -> 2025-04-03"),
         ("travel.taxi", "category amount"),
         ("travel.taxi fifty", "category amount"),
         ("travel.taxi 50.00 USD @", "category amount"),
