@@ -23,11 +23,12 @@ from connector.facts import (
 from connector.translate.book import Book, CompanyView
 from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
 from contracts.amount import QUANTA
-from contracts.expense import ExpenseReport, Invoice, Line, booked_amount
+from contracts.expense import ExpenseReport, Invoice, Line, booked_amount, invoice_total
 from contracts.findings import Finding
 from contracts.voucher import Voucher, VoucherLine
 
 _ZERO = Decimal(0)
+_ONE = Decimal(1)
 _DAY = timedelta(days=1)
 _COST_ROLES = ("expense", "accrual", "non_deductible_tax")
 
@@ -324,7 +325,7 @@ def claimed_invoices(report: ExpenseReport) -> dict[BalanceKey, tuple[str, Decim
         if key is None or line.amount <= _ZERO:
             continue
         assert line.invoice is not None
-        total = line.amount if line.invoice.total is None else abs(line.invoice.total)
+        total = invoice_total(line.invoice, line.amount)
         before = claimed.get(key)
         if before is None:
             claimed[key] = line.currency, total, line.amount, index
@@ -433,10 +434,7 @@ def reserved(report: ExpenseReport, answer: Answer, facts: Facts) -> Mapping[Bal
             continue
         key = budget_of(costs[0], voucher, budgets)
         if key is not None:
-            personal = sum((made.amount for made in voucher.lines if _is_personal(made, line)), _ZERO)
+            rate = _ONE if line.rate is None else line.rate.value
+            personal = ((line.personal or _ZERO) * rate).quantize(gross, ROUND_HALF_UP)
             uses[key] += gross - personal - sum((made.amount for made in costs), _ZERO)
     return uses
-
-
-def _is_personal(made: VoucherLine, line: Line) -> bool:
-    return made.role == "employee_receivable" and made.source_line == line.line

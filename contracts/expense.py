@@ -293,6 +293,15 @@ def booked_amount(line: Line, report_currency: str) -> Decimal | None:
     return (line.amount * line.rate.value).quantize(unit, ROUND_HALF_UP)
 
 
+def invoice_total(invoice: Invoice, claimed: Decimal) -> Decimal:
+    """What the whole invoice is about, without its sign: its total, else what net, tax and airport fee add to, else what is
+    claimed of it."""
+    total = invoice.total
+    if total is None and invoice.net is not None and invoice.tax is not None:
+        total = invoice.net + invoice.tax + (invoice.airport_fee or _ZERO)
+    return claimed if total is None else abs(total)
+
+
 def _check_personal(line: Line, personal: Decimal, unit: Decimal | None, found: list[Finding]) -> None:
     if unit is not None and not fits(personal, unit):
         found.append(_decimals("personal", personal, line.currency))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
-from connector.translate.book import AccountHit, Book, CompanyView
+from connector.translate.book import Book, CompanyView
+from connector.translate.dimensions import fill
+from connector.translate.draft import Refusal
 from connector.translate.reference import make_reference
-from connector.translate.voucher import Refusal
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.amount import QUANTA
 from contracts.findings import Finding
@@ -40,28 +41,27 @@ def to_advance_voucher(
         return Refusal((Finding("ACC-305", "data.rate", expected, "nothing", "pin the rate of the payment"),))
     rate = advance.rate.value if foreign and advance.rate is not None else Decimal(1)
     money = (advance.amount * rate).quantize(unit, ROUND_HALF_UP)
-    accounts = _accounts(view, advance, on)
-    if isinstance(accounts, Refusal):
-        return accounts
-    stated = (advance.currency, advance.amount) if foreign else (None, None)
+    moves: list[_Move]
     if isinstance(advance, AdvancePaid):
-        lines = [
-            _line("debit", "advance", accounts, money, advance, stated, rate),
-            _line("credit", "bank", accounts, money, advance, stated, rate),
-        ]
+        moves = [("debit", "advance", money, rate), ("credit", "bank", money, rate)]
     else:
         back = paid_rate if foreign and paid_rate is not None else rate
         if released is None:
             released = (advance.amount * back).quantize(unit, ROUND_HALF_UP)
-        lines = [
-            _line("debit", "bank", accounts, money, advance, stated, rate),
-            _line("credit", "advance", accounts, released, advance, stated, back),
+        side: Side = "credit" if money > released else "debit"
+        moves = [
+            ("debit", "bank", money, rate),
+            ("credit", "advance", released, back),
+            (side, "exchange_difference", abs(money - released), None),
         ]
-        if money != released:
-            side: Side = "credit" if money > released else "debit"
-            lines.append(
-                _line(side, "exchange_difference", accounts, abs(money - released), advance, (None, None), rate)
-            )
+    findings: list[Finding] = []
+    waits_for: list[str] = []
+    lines = [_line(move, view, advance, on, findings, waits_for) for move in moves if move[2]]
+    if findings:
+        return Refusal(tuple(dict.fromkeys(findings)), tuple(dict.fromkeys(waits_for)))
+    if not lines:
+        expected, fix = f"at least {unit:f} {view.currency}", "leave the advance out, or correct its rate"
+        return Refusal((Finding("MAP-212", "data.amount", expected, f"{money:f}", fix),))
     return Voucher.of(
         company=advance.company,
         # An advance and a report may have the same number; their references must differ.
@@ -69,31 +69,31 @@ def to_advance_voucher(
         document=DocumentRef(DOCUMENT_TYPE, advance.number, advance.version),
         date=on,
         currency=view.currency,
-        lines=lines,
+        lines=[line for line in lines if line is not None],
         memo=advance.reason,
     )
 
 
-def _accounts(view: CompanyView, advance: AdvancePaid | AdvanceReturned, on: date) -> dict[Role, AccountHit] | Refusal:
-    found: dict[Role, AccountHit] = {}
-    roles: tuple[Role, ...] = ("advance", "bank", "exchange_difference")
-    for role in roles:
-        hit = view.payable(role, advance.employee.id, on)
-        if hit is None:
-            key = f"{role}/{view.company}"
-            finding = Finding("MAP-204", "", f"an account for {key} on {on}", "none", "add a row to the roles table")
-            return Refusal((finding,), (f"role:{key}",))
-        found[role] = hit
-    return found
+# Side, role, amount, and the rate it stands at; a difference of rates has none.
+_Move = tuple[Side, Role, Decimal, Decimal | None]
 
 
 def _line(
-    side: Side, role: Role, accounts: dict[Role, AccountHit], amount: Decimal, advance: AdvancePaid | AdvanceReturned,
-    stated: tuple[str | None, Decimal | None], rate: Decimal,
-) -> VoucherLine:  # fmt: skip
-    hit = accounts[role]
-    known = {"employee": advance.employee.id, "department": advance.employee.department}
-    dimensions = {name: known[name] for name, _ in hit.dimensions if name in known}
-    return VoucherLine(
-        side, hit.account, amount, role, dimensions, advance.number, None, None, *stated, None if stated[0] is None else rate
-    )  # fmt: skip
+    move: _Move, view: CompanyView, advance: AdvancePaid | AdvanceReturned, on: date,
+    findings: list[Finding], waits_for: list[str],
+) -> VoucherLine | None:  # fmt: skip
+    side, role, amount, rate = move
+    hit = view.payable(role, advance.employee.id, on)
+    if hit is None:
+        key = f"{role}/{view.company}"
+        findings.append(
+            Finding("MAP-204", "data", f"an account for {key} on {on}", "none", "add a row to the roles table")
+        )
+        waits_for.append(f"role:{key}")
+        return None
+    values = {"employee": advance.employee.id, "department": advance.employee.department}
+    dimensions = fill(hit, values, view, on, "employee", findings, waits_for)
+    line = VoucherLine(side, hit.account, amount, role, dimensions, advance.number)
+    if rate is None or advance.currency == view.currency:
+        return line
+    return line._replace(currency=advance.currency, amount_in_currency=advance.amount, rate=rate)

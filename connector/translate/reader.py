@@ -38,7 +38,7 @@ from contracts.findings import Finding
 FILE_BYTES_MAX = 32 * 1024 * 1024
 BOOK_BYTES_MAX = 1024 * 1024
 # Raise it when the same book makes other vouchers than before: postings record which arithmetic made them.
-ARITHMETIC = "1"
+ARITHMETIC = "2"
 
 _TABLES: Mapping[str, type[Row]] = {**ROW_TYPES, **OPTIONAL_ROW_TYPES}
 

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from connector.errors import Misconfigured
-from contracts.amount import minor_digits
+from contracts.amount import QUANTA, minor_digits
 from contracts.findings import Finding
 from contracts.voucher import Role
 
@@ -199,6 +199,10 @@ class PerDiemRow(Row):
     company: Key = ANY
     daily: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
     above: Key
+
+    def model_post_init(self, context: Any) -> None:
+        if self.daily != self.daily.quantize(QUANTA[self.currency]):
+            raise ValueError(f"an allowance has no more decimals than {self.currency} has")
 
 
 class PeriodRow(Row):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from connector.translate.tables import TaxRow
 from contracts.amount import QUANTA
-from contracts.expense import Invoice, Line
+from contracts.expense import Invoice, Line, invoice_total
 from contracts.findings import Finding
 from contracts.voucher import Role
 
@@ -36,7 +36,7 @@ def deduct(
     Where several lines or a part claim one invoice, they get their share of its tax, and all shares together make it
     up to the cent; None where no tax leaves the cost. A claim above the invoice's total is refused, also over several lines. Records it in `claimed`.
     """
-    total = amount if invoice.total is None else abs(invoice.total)
+    total = invoice_total(invoice, amount)
     before = _ZERO
     sum_claimed = amount
     if invoice.number is not None:
@@ -72,7 +72,7 @@ def deduct(
 def _tax(invoice: Invoice, row: TaxRow, total: Decimal, unit: Decimal) -> Decimal | Finding:
     """The tax of the whole invoice, in whole units of its currency."""
     stated = invoice.tax
-    if stated is None and invoice.net is not None and invoice.total is not None:
+    if stated is None and invoice.net is not None and invoice.total is not None and not invoice.airport_fee:
         stated = invoice.total - invoice.net
     if stated is not None:
         red = row.method == "transfer_out"

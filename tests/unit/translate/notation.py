@@ -9,6 +9,7 @@ from pathlib import Path
 from connector.translate import Book, load_book
 from connector.translate.book import STARTERS
 from connector.translate.cases import SUFFIXES, Case, read_cases, starter_of
+from connector.translate.reader import read_book
 from contracts.findings import Finding
 
 CASES = Path(__file__).parents[2] / "cases"
@@ -37,6 +38,16 @@ def cases() -> Iterator[tuple[Case, Book]]:
 @cache
 def _book(folder: Path) -> Book:
     return load_book(folder)
+
+
+def changed(**tables: tuple[str, str]) -> Book:
+    """The Chinese starter book with the old text of some tables replaced by the new."""
+    files = dict(load_book(_starter("chinese")).files)
+    for name, (old, new) in tables.items():
+        text = files[f"{name}.csv"].decode()
+        assert old in text, f"{old} is in {name}.csv"
+        files[f"{name}.csv"] = text.replace(old, new).encode()
+    return read_book(files)
 
 
 def _starter(name: str) -> Path:

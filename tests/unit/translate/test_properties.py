@@ -265,7 +265,10 @@ def test_each_payer_is_owed_what_the_lines_say_less_advances(report: ExpenseRepo
         payer: sum((booked_amount(line, "CNY") or ZERO for line in report.lines if line.paid_by == payer), ZERO)
         for payer in PAYABLE
     }
-    receivable = _net(voucher, "employee_receivable") - _personal(report)
+    by_payer["employee"] -= _personal(report, "employee")
+    receivable = (
+        _net(voucher, "employee_receivable") - _personal(report, "company_card") - _personal(report, "supplier")
+    )
     owed = {payer: -_net(voucher, role) for payer, role in PAYABLE.items()}
     owed["employee"] += _claimed(report) - receivable
     apart = {payer: owed[payer] - by_payer[payer] for payer in PAYABLE}
@@ -288,6 +291,8 @@ def test_foreign_amounts_re_add_in_each_currency(report: ExpenseReport) -> None:
     for line in report.lines:
         if line.rate is not None:
             stated[line.currency] += line.amount
+            if line.paid_by == "employee":  # Nobody is paid for what was private.
+                stated[line.currency] -= line.personal or ZERO
             unit_rates[line.currency] = max(unit_rates[line.currency], CENT / line.rate.value)
     carried: dict[str, Decimal] = defaultdict(Decimal)
     for made in voucher.lines:

@@ -1,0 +1,161 @@
+"""Advances paid and given back: on the accounts and dimensions of the book, and never an error."""
+
+from __future__ import annotations
+
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from connector.translate import Book, Refusal, load_book
+from connector.translate.advance import to_advance_voucher
+from contracts import AdvancePaid, AdvanceReturned, Employee, Rate, Voucher
+from tests.unit.translate.notation import changed
+
+DAY = date(2025, 3, 28)
+BOOK = load_book()
+
+
+def paid(amount: str = "500.00", **more: Any) -> AdvancePaid:
+    return AdvancePaid(**_advance(amount, more), paid_on=DAY)
+
+
+def returned(amount: str = "20.00", **more: Any) -> AdvanceReturned:
+    return AdvanceReturned(**_advance(amount, more), returned_on=DAY)
+
+
+def _advance(amount: str, more: dict[str, Any]) -> dict[str, Any]:
+    employee = Employee(id="E017", name="Zhang San", department="D01")
+    return {
+        "company": "C01", "number": "ADV1", "version": 1, "employee": employee, "amount": Decimal(amount), "currency": "CNY", **more,
+    }  # fmt: skip
+
+
+def dollars(rate: str) -> dict[str, Any]:
+    return {"currency": "USD", "rate": Rate(value=Decimal(rate), date=DAY, source="PBOC")}
+
+
+def lines(answer: Voucher | Refusal) -> list[str]:
+    assert isinstance(answer, Voucher), answer
+    return [f"{line.side} {line.role} {line.amount:f} {line.amount_in_currency} {line.rate}" for line in answer.lines]
+
+
+def refused(answer: Voucher | Refusal) -> list[tuple[str, str]]:
+    assert isinstance(answer, Refusal)
+    return [(finding.code, finding.path) for finding in answer.findings]
+
+
+def test_every_line_names_the_advance_and_the_voucher_its_reason() -> None:
+    voucher = to_advance_voucher(paid(reason="To Shenzhen"), BOOK)
+
+    assert isinstance(voucher, Voucher)
+    assert (voucher.memo, {line.memo for line in voucher.lines}) == ("To Shenzhen", {"ADV1"})
+    assert (voucher.date, voucher.document.type, voucher.document.number) == (DAY, "advance", "ADV1")
+
+
+def test_an_advance_and_a_report_of_one_number_have_two_references() -> None:
+    voucher = to_advance_voucher(paid(), BOOK)
+
+    assert isinstance(voucher, Voucher)
+    assert voucher.reference != "C01-ADV1-V1"
+
+
+def test_a_return_takes_off_exactly_what_the_ledger_says() -> None:
+    answer = to_advance_voucher(
+        returned(**dollars("7.12")), BOOK, paid_rate=Decimal("7.10"), released=Decimal("142.01")
+    )
+
+    assert lines(answer) == [
+        "debit bank 142.40 20.00 7.12",
+        "credit advance 142.01 20.00 7.10",
+        "credit exchange_difference 0.39 None None",
+    ]
+
+
+def test_a_return_of_which_nothing_is_left_to_take_off_is_a_gain() -> None:
+    answer = to_advance_voucher(
+        returned("0.01", **dollars("0.5")), BOOK, paid_rate=Decimal("0.4"), released=Decimal("0.00")
+    )
+
+    assert lines(answer) == ["debit bank 0.01 0.01 0.5", "credit exchange_difference 0.01 None None"]
+
+
+def test_a_return_at_an_unknown_rate_is_taken_off_at_todays() -> None:
+    assert lines(to_advance_voucher(returned(**dollars("7.12")), BOOK)) == [
+        "debit bank 142.40 20.00 7.12",
+        "credit advance 142.40 20.00 7.12",
+    ]
+
+
+def test_a_rate_of_the_base_currency_changes_nothing() -> None:
+    one = Rate(value=Decimal("1"), date=DAY, source="PBOC")
+
+    assert lines(to_advance_voucher(paid(rate=one), BOOK)) == [
+        "debit advance 500.00 None None",
+        "credit bank 500.00 None None",
+    ]
+
+
+def test_half_a_cent_of_an_advance_is_a_cent() -> None:
+    assert lines(to_advance_voucher(paid("0.50", **dollars("7.13")), BOOK))[0] == "debit advance 3.57 0.50 7.13"
+
+
+def test_an_advance_in_another_currency_needs_its_rate() -> None:
+    assert refused(to_advance_voucher(paid(currency="USD"), BOOK)) == [("ACC-305", "data.rate")]
+
+
+def test_an_advance_of_a_company_that_the_book_does_not_know_waits_for_it() -> None:
+    book = changed(companies=("*,CNY", "C09,CNY"))
+
+    answer = to_advance_voucher(paid(company="C07"), book)
+
+    assert refused(answer) == [("MAP-213", "data.company")]
+    assert isinstance(answer, Refusal)
+    assert answer.waits_for == ("company:C07",)
+
+
+def without_difference() -> Book:
+    return changed(roles=("exchange_difference,*,660302,,,\n", ""))
+
+
+def test_only_an_advance_with_a_difference_needs_an_account_for_it() -> None:
+    book = without_difference()
+
+    assert isinstance(to_advance_voucher(paid(), book), Voucher)
+    answer = to_advance_voucher(returned(**dollars("7.12")), book, paid_rate=Decimal("7.10"))
+    assert refused(answer) == [("MAP-204", "data")]
+    assert isinstance(answer, Refusal)
+    assert answer.waits_for == ("role:exchange_difference/C01",)
+
+
+def test_an_advance_stands_on_the_account_of_its_employee() -> None:
+    book = changed(payables=("# S01", "E017,advance,*,122102,,\n# S01"))
+
+    answer = to_advance_voucher(paid(), book)
+
+    assert isinstance(answer, Voucher)
+    assert [line.account for line in answer.lines] == ["122102", "100201"]
+
+
+def test_an_employee_is_called_in_the_erp_as_the_book_says() -> None:
+    book = changed(dimensions=("# department,*", "employee,E017,*,80017,,\n# department,*"))
+
+    answer = to_advance_voucher(paid(), book)
+
+    assert isinstance(answer, Voucher)
+    assert answer.lines[0].dimensions == {"employee": "80017"}
+
+
+def test_an_employee_without_a_name_in_the_erp_waits_for_it() -> None:
+    book = changed(dimensions=("# department,*", "employee,E018,*,80018,,\n# department,*"))
+
+    answer = to_advance_voucher(paid(), book)
+
+    assert refused(answer) == [("MAP-216", "data.employee.employee")]
+    assert isinstance(answer, Refusal)
+    assert answer.waits_for == ("dimension:employee/E017",)
+
+
+def test_a_dimension_that_an_advance_cannot_have_is_missing() -> None:
+    book = changed(chart=("银行存款,Bank,", "银行存款,Bank,project"))
+
+    assert refused(to_advance_voucher(paid(), book)) == [("MAP-209", "data.employee.project")]
