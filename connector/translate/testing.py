@@ -64,17 +64,18 @@ class Result:
         return differences([Said(text) for text in self.case.expected], self.said)
 
 
+Explained = tuple[Voucher, tuple[LineTrace, ...]]  # No traces where the lines are a difference or an advance.
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a case comes to: the vouchers that are posted for it, each with the reasons of its lines (none where the lines
-    are a difference or an advance), or why there are none; and the rules and rows that had a part in it.
+    """What a case comes to: the voucher of its report or advance and what is posted for it (a correction may post none, or
+    several), or why there is none; and the rules and rows that had a part in it."""
 
-    `whole` is the voucher of the report, or of the advance, also where it is not what is posted."""
-
-    whole: Voucher | None = None
-    vouchers: tuple[tuple[Voucher, tuple[LineTrace, ...]], ...] = ()
-    refusal: Refusal | None = None
+    whole: Explained | None = None
+    posted: tuple[Explained, ...] = ()
     correction: Correction | None = None
+    refusal: Refusal | None = None
     used: frozenset[str] = frozenset()
 
 
@@ -96,10 +97,9 @@ def make(case: Case, book: Book) -> Made:
     voucher, traces = answer
     used |= used_by(case.report, book, voucher, traces)
     if case.before is not None:
-        return _corrected(case, case.before, voucher, traces, used, book)
-    if case.reversed_on is not None:
-        return Made(voucher, ((_red(voucher, case.reversed_on), traces),), used=used)
-    return Made(voucher, ((voucher, traces),), used=used)
+        return _corrected(case, case.before, answer, used, book)
+    posted = voucher if case.reversed_on is None else _red(voucher, case.reversed_on)
+    return Made(answer, ((posted, traces),), used=used)
 
 
 def run(case: Case, book: Book) -> Result:
@@ -108,12 +108,12 @@ def run(case: Case, book: Book) -> Result:
     if made.refusal is not None:
         return Result(case, tuple(refused_lines(made.refusal)), made.used)
     assert made.whole is not None, "what is not refused has its voucher"
-    headed = made.vouchers[0][0] if made.correction is None else made.whole
+    headed, _ = made.whole if made.correction is not None else made.posted[0]
     said = _headers(case, headed)
     if made.correction is not None:
         words = ("corrected", made.correction.kind, made.correction.code)
         said.append(Said(" ".join(filter(None, words)), made.correction.reason))
-    for voucher, traces in made.vouchers:
+    for voucher, traces in made.posted:
         said += lines_of(voucher, traces)
     return Result(case, tuple(said), made.used)
 
@@ -144,31 +144,28 @@ def _moved(advance: AdvanceOfCase, book: Book) -> Made:
     answer = to_advance_voucher(advance.moved, book, paid_rate=advance.paid_rate)
     if isinstance(answer, Refusal):
         return Made(refusal=answer)
-    return Made(answer, ((answer, ()),), used=used_by_advance(advance.moved, book, answer))
+    return Made((answer, ()), ((answer, ()),), used=used_by_advance(advance.moved, book, answer))
 
 
-def _corrected(
-    case: Case, before: ExpenseReport | Refusal, new: Voucher, traces: tuple[LineTrace, ...], used: frozenset[str], book: Book
-) -> Made:  # fmt: skip
+def _corrected(case: Case, before: ExpenseReport | Refusal, whole: Explained, used: frozenset[str], book: Book) -> Made:
     """How the version that stands becomes the new one, and what is posted for it: the difference, or red and blue."""
     if isinstance(before, Refusal):
         return Made(refusal=before)
-    answer = explain(before, book, terms=Terms(advances=case.terms.advances))
-    if isinstance(answer, Refusal):
-        return Made(refusal=answer)
-    standing, its_traces = answer
-    used |= used_by(before, book, standing, its_traces)
-    decision = correct([standing], new, case.facts)
-    vouchers: tuple[tuple[Voucher, tuple[LineTrace, ...]], ...] = ()
+    standing = explain(before, book, terms=Terms(advances=case.terms.advances))
+    if isinstance(standing, Refusal):
+        return Made(refusal=standing)
+    new = whole[0]
+    decision = correct([standing[0]], new, case.facts)
+    posted: tuple[Explained, ...] = ()
     if decision.difference is not None:
         added = Voucher.of(
             company=new.company, reference=new.reference, document=new.document, date=new.date, currency=new.currency,
             lines=decision.difference, memo=new.memo,
         )  # fmt: skip
-        vouchers = ((added, ()),)
+        posted = ((added, ()),)
     elif decision.kind == "red_and_blue":
-        vouchers = ((_red(standing, new.date), its_traces), (new, traces))
-    return Made(new, vouchers, correction=decision, used=used)
+        posted = ((_red(standing[0], new.date), standing[1]), whole)
+    return Made(whole, posted, decision, used=used | used_by(before, book, *standing))
 
 
 def _red(voucher: Voucher, on: date) -> Voucher:

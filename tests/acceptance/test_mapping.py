@@ -131,6 +131,53 @@ def test_a_report_is_tried_from_an_event_or_from_a_case(terminal: Terminal) -> N
     assert (case.returncode, one["ok"], two["waits_for"]) == (1, True, ["account:no.such/D01"])
 
 
+CHANGED = """# Changed after it was posted
+travel.taxi 50.00
+then
+travel.taxi 60.00
+# Changed after it was paid
+travel.taxi 50.00
+then
+paid_out 50.00
+travel.taxi 60.00
+# Taken back
+travel.taxi 50.00
+reversed 2025-04-08
+# Less than was paid
+travel.taxi 50.00
+then
+paid_out 50.00
+travel.taxi 40.00
+# Money in advance
+advanced ADV1 500.00
+"""
+
+
+def test_a_case_that_is_tried_shows_every_voucher_that_its_test_compares(terminal: Terminal) -> None:
+    write(terminal.folder / "t.case", CHANGED)
+
+    ran = terminal.type("mapping", "try", "t.case", "--book", "book", "--json")
+    shown = terminal.type("mapping", "try", "t.case", "--book", "book")
+
+    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    posted = [
+        [(v["voucher"]["purpose"], v["voucher"]["total_debit"], len(v["trace"])) for v in case["posted"]]
+        for case in told
+    ]
+    assert [case["corrected"] and case["corrected"]["kind"] for case in told] == [
+        "red_and_blue", "additive", None, "block", None,
+    ]  # fmt: skip
+    assert posted == [
+        [("reverse", "-50.00", 2), ("post", "60.00", 2)],
+        [("post", "10.00", 0)],
+        [("reverse", "-50.00", 2)],
+        [],
+        [("post", "500.00", 0)],
+    ]
+    assert (ran.returncode, shown.returncode) == (1, 1), "one is blocked"
+    assert re.search(r"red_and_blue: .*-50\.00.*60\.00.*additive: .*10\.00.*block ACC-351: ", shown.stdout, re.DOTALL)
+
+
 def test_coverage_tells_what_no_test_needs_and_fails_below_the_least(terminal: Terminal) -> None:
     low = terminal.type("mapping", "coverage", "book", "--min", "90")
     alone = json.loads(terminal.type("mapping", "coverage", "book", "--json").stdout)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from connector.translate.cases import Case
     from connector.translate.compare import Change
     from connector.translate.coverage import Coverage, Item
-    from connector.translate.testing import Difference, Result
+    from connector.translate.preview import Preview
+    from connector.translate.testing import Difference, Explained, Made, Result
     from contracts.expense import ExpenseReport
     from contracts.findings import Finding
 
@@ -220,10 +221,7 @@ def try_(
 
 def _try_cases(file: Path, book: Book, as_json: bool) -> None:
     from connector.translate.cases import read_cases
-    from connector.translate.preview import Preview
-    from connector.translate.table import render
-    from connector.translate.trace import explain
-    from connector.translate.voucher import Refusal
+    from connector.translate.testing import make
 
     findings: list[Finding] = []
     cases = read_cases(file.name, file.read_bytes(), book, findings, lambda name: (file.parent / name).read_bytes())
@@ -233,19 +231,50 @@ def _try_cases(file: Path, book: Book, as_json: bool) -> None:
         leave(FINDINGS)
     sound = True
     for case in cases:
-        answer = case.report if isinstance(case.report, Refusal) else explain(case.report, book, terms=case.terms)
-        if isinstance(answer, Refusal):
-            sound = False
-            shown = Preview(None, None, None, (), (), answer.findings, answer.waits_for, book.fingerprint)
-        else:
-            shown = Preview(None, None, answer[0], answer[1], book=book.fingerprint)
+        made = make(case, book)
+        sound = sound and made.refusal is None and (made.correction is None or made.correction.code is None)
         if as_json:
-            emit({"case": case.title, "at": case.at, **shown.as_dict()})
+            emit({"case": case.title, "at": case.at, **_made_fields(made, book)})
             continue
         out(f"# {case.title}  {case.at}")
-        console().print(render(shown, STATE.language))
+        _show_made(made, book)
         out()
     leave(OK if sound else FINDINGS)
+
+
+def _preview(made: Made, shown: Explained | None, book: Book) -> Preview:
+    from connector.translate.preview import Preview
+
+    voucher, traces = shown or (None, ())
+    findings, waits_for = (made.refusal.findings, made.refusal.waits_for) if made.refusal is not None else ((), ())
+    return Preview(None, None, voucher, traces, (), findings, waits_for, book.fingerprint)
+
+
+def _made_fields(made: Made, book: Book) -> dict[str, Any]:
+    from contracts.voucher import to_dict
+
+    correction = made.correction
+    return {
+        **_preview(made, made.whole, book).as_dict(),
+        "corrected": correction and {name: getattr(correction, name) for name in ("kind", "code", "reason")},
+        "posted": [
+            {"voucher": to_dict(voucher), "trace": [line.as_dict() for line in traces]}
+            for voucher, traces in made.posted
+        ],
+    }
+
+
+def _show_made(made: Made, book: Book) -> None:
+    """What is posted for a case, or why nothing is."""
+    from connector.translate.table import render
+
+    if made.refusal is not None:
+        console().print(render(_preview(made, None, book), STATE.language))
+    if made.correction is not None:
+        kind = " ".join(filter(None, (made.correction.kind, made.correction.code)))
+        out(say("tried_corrected", STATE.language, kind=kind, reason=made.correction.reason))
+    for posted in made.posted:
+        console().print(render(_preview(made, posted, book), STATE.language))
 
 
 @mapping.command()

@@ -139,6 +139,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "tests_unreadable": ("{count} places cannot be read; no test was run", "有 {count} 处无法读取；未运行任何测试"),
     "testing": ("testing", "测试中"),
     "expects_nothing": ("it expects nothing; write beside it what it becomes", "未写预期结果；请在旁边写出应有的凭证"),
+    "tried_corrected": ("corrected {kind}: {reason}", "更正方式 {kind}：{reason}"),
     "tests_used": ("rules hit {rules}, rows used {rows}", "命中规则 {rules}，用到的行 {rows}"),
     "tests_passed": ("{count} tests passed", "{count} 项测试全部通过"),
     "tests_failed": ("{failed} of {count} tests failed", "{count} 项测试中有 {failed} 项失败"),
