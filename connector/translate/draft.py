@@ -206,8 +206,7 @@ class Draft:
 
     def lines(self) -> list[VoucherLine]:
         """The lines in the order of their rules, merged ones with their sums."""
-        uneven = next((currency for currency, left in self._foreign.items() if left), None)
-        assert uneven is None, f"what the report says in {uneven} stands in the voucher"
+        assert not any(self._foreign.values()), "what the report says in another currency stands in the voucher"
         for sums in self._merged.values():
             rule = sums.rule
             made = VoucherLine(
@@ -333,11 +332,11 @@ class Draft:
             known = self._dimensions.get((hit.shape, place))
             dimensions = known if known is not None else self._fill(hit, source.index, place)
         currency = rate = None
-        if source.rate is None:
-            foreign = None
-        elif foreign is not None:
+        if foreign is not None:
             currency, rate = source.currency, source.rate
-            if line is not None and currency is not None:
+            if currency is None:
+                foreign = None
+            elif line is not None:
                 self.carried(currency, foreign, side)
         key: tuple[object, ...] | None = None
         position = rule.position

@@ -32,7 +32,7 @@ def _write(draft: Draft, index: int, line: Line, owed: Owed, claimed: dict[str, 
     side: Side = "debit"
     red = invoice is not None and invoice.kind == "red_special"
     if amount <= ZERO or red:
-        if not amount and not red:
+        if not amount:
             return ZERO
         if (amount < ZERO) is not red:
             expected = (
@@ -63,35 +63,35 @@ def _write(draft: Draft, index: int, line: Line, owed: Owed, claimed: dict[str, 
         assert line.rate is not None, "a report without its rates cannot be built"
         rate, currency = line.rate.value, line.currency
         draft.stated(currency, amount, side)
-    booked = cost = draft.base(amount, rate)
+    booked = cost = due = draft.base(amount, rate)
     department = line.department or draft.report.employee.department
     source = Source(
         (department, line.project, line.cost_centre), line, index, None, currency, rate, side, deduction
     )  # fmt: skip
-    due = booked
+    payer = line.paid_by
     if personal:
         private = draft.base(personal, rate)
         cost -= private
-        if line.paid_by == "employee":  # Nobody is paid for what was private.
+        if payer == "employee":  # Nobody is paid for what was private.
             due -= private
             if currency is not None:
                 draft.carried(currency, personal, side)
         else:
             draft.on_role("employee_receivable", side, private, source, personal)
-    owed[line.paid_by] = owed.get(line.paid_by, ZERO) + (due if side == "debit" else -due)
+    owed[payer] = owed.get(payer, ZERO) + (due if side == "debit" else -due)
     business = amount - personal if personal else amount
-    tax = ZERO
+    foreign = None if rate is None else business
     if deduction is not None:
         tax, kept = deduction.tax, deduction.non_deductible
         # Each part is rounded on its own; where they are next to nothing, together they may be above the whole.
-        left = tax if rate is None else min(draft.base(tax, rate), cost)
-        stays = kept if rate is None else min(draft.base(kept, rate), left)
-        cost -= left
-        source.cost = cost
-        draft.on_role(deduction.role, side, left - stays, source, tax - kept)
+        leaves = tax if rate is None else min(draft.base(tax, rate), cost)
+        source.cost = cost = cost - leaves
+        foreign = None if foreign is None else foreign - tax
         if kept:
+            stays = kept if rate is None else min(draft.base(kept, rate), leaves)
             draft.on_role("non_deductible_tax", side, stays, source, kept)
-    foreign = None if rate is None else business - tax
+            leaves, tax = leaves - stays, tax - kept
+        draft.on_role(deduction.role, side, leaves, source, tax)
     if draft.book.per_diems and side == "debit":
         daily = draft.view.per_diem(line.category, line.currency, line.date)
         allowed = ZERO if daily is None else daily.daily * (line.days or 1)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import contracts
 from connector import translate
-from connector.translate import Book, Refusal, load_book, to_voucher
+from connector.translate import Book, BookRefused, Refusal, load_book, to_voucher
 from connector.translate.book import STARTER
 from connector.translate.preview import Preview, preview
 from connector.translate.table import render
@@ -181,6 +181,24 @@ def test_a_dimension_the_account_requires_must_be_there(tmp_path: Path) -> None:
     assert [(finding.code, finding.path) for finding in refusal.findings] == [("MAP-209", "data.lines[0].project")]
 
     assert isinstance(to_voucher(one_line(amount="55.00", project="P1"), own), Voucher)
+
+
+def test_the_day_of_the_invoice_decides_on_its_tax_and_else_that_of_the_line(book: Book) -> None:
+    def tax(**dates: str) -> Decimal:
+        ticket = {"kind": "rail", "total": "553.00", **dates}
+        voucher = to_voucher(one_line(amount="553.00", category="travel.rail", date="2019-04-01", invoice=ticket), book)
+        assert isinstance(voucher, Voucher)
+        return sum((line.amount for line in voucher.lines if line.role == "input_tax"), Decimal(0))
+
+    assert tax(date="2019-03-31") == 0
+    assert tax() == Decimal("45.66")
+
+
+def test_an_allowance_has_no_more_decimals_than_its_currency(tmp_path: Path) -> None:
+    with pytest.raises(BookRefused) as refused:
+        own_book(tmp_path, "per_diem.csv", "valid_to\n", "valid_to\ntravel.per_diem,CNY,*,180.005,welfare.meal,,\n")
+
+    assert "no more decimals than CNY" in str(refused.value)
 
 
 def test_a_report_of_more_lines_than_a_voucher_may_have_is_refused(book: Book) -> None:
