@@ -164,7 +164,7 @@ def _text(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case Decimal():
-            return f"{value:f}"
+            return f"{value.normalize():f}"
         case tuple():  # dimensions
             return " ".join(name if required else f"{name}?" for name, required in value)
     return str(value)

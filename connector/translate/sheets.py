@@ -44,7 +44,8 @@ _LINK = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id
 _TARGETS = "{http://schemas.openxmlformats.org/package/2006/relationships}Relationship"
 _VALUE, _FORMULA = f"{_MAIN}v", f"{_MAIN}f"
 _REFERENCE = re.compile(r"([A-Z]{1,3})([1-9][0-9]{0,6})")
-_ZEROS_IN_FRONT = re.compile(r"0{2,}")
+_LITERALS = re.compile(r'"[^"]*"|\\.|\[[^]]*\]|_.')  # What a number format says beside the digits.
+_DAYS = ("valid_from", "valid_to")
 
 
 def read_sheet(name: str, table: str, content: bytes, row_type: type[RowT], findings: list[Finding]) -> list[RowT]:
@@ -138,6 +139,7 @@ class _Workbook:
         self._name = name
         self._members = _unpack(name, content)
         self._opened: CalamineWorkbook | None = None
+        self._hidden: set[str] = set()
         paths, self._zero_padded = self._index()
         self._paths: Mapping[str, str] = paths
         self.sheets: tuple[str, ...] = tuple(paths)
@@ -154,13 +156,17 @@ class _Workbook:
 
     def table(self, sheet: str) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
         """The header and, below it, each row with its number."""
+        if sheet in self._hidden:
+            raise self._fault("a sheet that is shown", "a hidden one", "show it, or remove it", sheet)
         findings = self._look_through(sheet)
-        if findings:
-            raise _Faults(findings)
         values, merged = self._values(sheet)
         grid: list[list[str]] = []
+        days = {column for column, name in enumerate(values[0] if values else ()) if str(name).strip() in _DAYS}
         for row, cells in enumerate(values):
-            grid.append([self._text(sheet, row, column, value, findings) for column, value in enumerate(cells)])
+            texts = [
+                self._text(sheet, row, column, value, column in days, findings) for column, value in enumerate(cells)
+            ]
+            grid.append(texts)
         header = grid[0] if grid else []
         while header and not header[-1].strip():
             header.pop()
@@ -198,8 +204,8 @@ class _Workbook:
         except (python_calamine.CalamineError, OSError, ValueError) as error:
             raise self._fault("an .xlsx workbook", str(error)[:80], "save it anew as .xlsx") from None
 
-    def _text(self, sheet: str, row: int, column: int, value: Any, findings: list[Finding]) -> str:
-        """A cell as an accountant sees it."""
+    def _text(self, sheet: str, row: int, column: int, value: Any, is_day: bool, findings: list[Finding]) -> str:
+        """A cell as an accountant sees it. A day counts in a column of days; elsewhere a spreadsheet made it of a code."""
         if isinstance(value, str):
             return value
         expected, fix = "text, a number or a day", "store the cell as text"
@@ -210,6 +216,8 @@ class _Workbook:
             if text is not None:
                 return text
             expected = f"a number of at most {DIGITS_MAX} digits"
+        elif isinstance(value, date) and not is_day:
+            expected = "text or a number, not a day"
         elif isinstance(value, datetime):
             if value.time() == time():
                 return value.date().isoformat()
@@ -260,12 +268,14 @@ class _Workbook:
             path = target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
             if path.startswith("xl/worksheets/"):
                 paths[sheet.get("name", "")] = path
+                if sheet.get("state", "visible") != "visible":
+                    self._hidden.add(sheet.get("name", ""))
         if "xl/styles.xml" not in self._members:
             return paths, frozenset()
         padded = {
             style.get("numFmtId")
             for style in self._each("xl/styles.xml", "numFmt")
-            if _ZEROS_IN_FRONT.fullmatch(style.get("formatCode", ""))
+            if _pads(style.get("formatCode", ""))
         }
         # Of all formats, the ones that cells use are those with an xfId.
         formats = [
@@ -347,6 +357,12 @@ def _number_text(value: float) -> str | None:
     if not exact.is_finite() or abs(exact) >= 10**DIGITS_MAX or len(exact.normalize().as_tuple().digits) > DIGITS_MAX:
         return None
     return format(exact.to_integral_value() if exact == exact.to_integral_value() else exact, "f")
+
+
+def _pads(number_format: str) -> bool:
+    """Whether a number format shows zeros in front: it asks for two digits or more before the point."""
+    shown = _LITERALS.sub("", number_format).partition(";")[0]
+    return shown.partition(".")[0].count("0") > 1 and "E" not in shown
 
 
 def _letters(column: int) -> str:

@@ -131,15 +131,6 @@ def test_a_rate_in_a_number_cell_is_exact() -> None:
             "zeros in front",
         ),
         (
-            lambda book, sheet: sheet.write_datetime(
-                6,
-                1,
-                datetime.combine(date(2025, 3, 1), time(12, 30)),
-                book.add_format({"num_format": "yyyy-mm-dd hh:mm"}),
-            ),
-            "a day without a time",
-        ),
-        (
             lambda book, sheet: sheet.write_datetime(6, 1, time(12, 30), book.add_format({"num_format": "hh:mm"})),
             "a day / 12:30",
         ),
@@ -311,3 +302,68 @@ def test_text_goes_out_and_comes_back_as_it_is(text: str) -> None:
     (row,) = read_sheet("chart.xlsx", "chart", workbook(("chart", write)), ChartRow, [])
 
     assert row.name_en == text.strip()
+
+
+@pytest.mark.parametrize("shown", ["000000", '"K"000000', "000-000", "0000;-0000", "[$-804]00000", "0,000"])
+def test_zeros_that_only_a_format_shows_are_refused(shown: str) -> None:
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_string(1, 0, "travel.taxi")
+        sheet.write_number(1, 1, 123, book.add_format({"num_format": shown}))
+
+    [(at, said)] = faults(accounts(write))
+
+    assert at == "accounts.xlsx!Sheet1!B2"
+    assert "zeros in front" in said
+
+
+@pytest.mark.parametrize("shown", ["0", "0.00", "#,##0", "#,##0.00", "0%", '0"-00"'])
+def test_a_number_that_is_shown_as_it_is_counts(shown: str) -> None:
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_string(1, 0, "travel.taxi")
+        sheet.write_number(1, 1, 660201, book.add_format({"num_format": shown}))
+
+    assert [row.account for row in rows(accounts(write))] == ["660201"]
+
+
+def test_a_code_that_the_spreadsheet_made_a_day_of_is_refused_at_its_cell() -> None:
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_datetime(1, 0, date(2025, 1, 2), book.add_format({"num_format": "m-d"}))
+        sheet.write_string(1, 1, "660201")
+
+    [(at, said)] = faults(accounts(write))
+
+    assert (at, said) == ("accounts.xlsx!Sheet1!A2", "text or a number, not a day / 2025-01-02")
+
+
+def test_a_day_with_a_time_is_refused() -> None:
+    def write(book: Any, sheet: Any) -> None:
+        day = datetime.combine(date(2025, 3, 1), time(12, 30))
+        sheet.write_datetime(6, 2, day, book.add_format({"num_format": "yyyy-mm-dd hh:mm"}))
+
+    assert faults(accounts(write)) == [("accounts.xlsx!Sheet1!C7", "a day without a time / 2025-03-01 12:30:00")]
+
+
+def test_a_hidden_table_is_not_taken() -> None:
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_row(0, 0, HEADER)
+        sheet.write_row(1, 0, ("travel.taxi", "660201"))
+        sheet.hide()
+
+    def notes(book: Any, sheet: Any) -> None:
+        sheet.activate()
+
+    with pytest.raises(BookRefused) as refused:
+        from_workbook(workbook(("accounts", write), ("# notes", notes)), "book.xlsx")
+
+    assert [(finding.path, finding.got) for finding in refused.value.findings] == [
+        ("book.xlsx!accounts", "a hidden one")
+    ]
+
+
+def test_everything_that_is_wrong_with_a_sheet_is_named_at_once() -> None:
+    def write(book: Any, sheet: Any) -> None:
+        sheet.write_formula(1, 0, "=1/0", value="#DIV/0!")
+        sheet.write_number(1, 1, 123, book.add_format({"num_format": "0000"}))
+        sheet.write_boolean(2, 1, True)
+
+    assert [at.rpartition("!")[2] for at, _ in faults(accounts(write))] == ["A2", "B2", "B3"]

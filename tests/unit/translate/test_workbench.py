@@ -243,6 +243,12 @@ def test_books_with_the_same_files_do_not_differ(book: Book, folder: Path) -> No
     assert compare(book, load_book(folder)) == []
 
 
+def test_a_number_written_with_other_zeros_is_no_difference(book: Book, folder: Path) -> None:
+    change(folder / "tax.csv", "*,rail,*,included,0.09", "*,rail,*,included,0.090")
+
+    assert compare(book, load_book(folder)) == []
+
+
 def test_rows_and_rules_are_compared_by_their_keys(book: Book, folder: Path) -> None:
     change(folder / "accounts.csv", "travel.taxi,*,*,660201", "travel.taxi,*,*,660209")
     change(folder / "accounts.csv", "office.postage,*,*,660202,,,\n", "gift.new,D01,*,660206,,2025-01-01,\n")
