@@ -116,7 +116,9 @@ _FIXES = {
 
 def _too_long(code: str, path: str, text: str | None, characters: int | None) -> Iterator[Finding]:
     if text is not None and characters is not None and len(text) > characters:
-        yield Finding(code, path, f"at most {characters} characters", f"{cut(text, 80)!r} of {len(text)}", _FIXES[code])
+        yield Finding(
+            code, path, f"at most {characters} characters", f"{cut(text, 80)!r} of {len(text)} characters", _FIXES[code]
+        )
 
 
 def _too_fine(path: str, amount: Decimal | None, decimals: int | None) -> Iterator[Finding]:
