@@ -168,8 +168,12 @@ class CompanyView:
 
     def dimension(self, dimension: str, value: str, on: date) -> str | None:
         """What a dimension's value is called in the ERP on a posting day; None where its table has no row for it."""
-        row = self._row(DimensionRow, on, dimension, value)
+        row = self.dimension_row(dimension, value, on)
         return None if row is None else value if row.target == ANY else row.target
+
+    def dimension_row(self, dimension: str, value: str, on: date) -> DimensionRow | None:
+        """The row that says what a dimension's value is called in the ERP on a posting day."""
+        return self._row(DimensionRow, on, dimension, value)
 
     def per_diem(self, category: str, currency: str, on: date) -> PerDiemRow | None:
         """The daily allowance of a category in a currency on the day of the expense."""

@@ -65,6 +65,7 @@ class Part:
     advance: AdvanceClaim | None
     deduction: Deduction | None
     share: Decimal | None
+    place: Place
     allowance: Decimal | None = None  # The daily allowance times the days, where the line is above it.
 
 
@@ -99,6 +100,19 @@ class _Sums:
     dimensions: Mapping[str, str]
     currency: str | None
     rate: Decimal | None
+
+
+def values_at(report: ExpenseReport, place: Place) -> Mapping[str, str | None]:
+    """Each dimension's value as the report has it, for what belongs to this place."""
+    department, project, cost_centre = place
+    payee = report.payee
+    return {
+        "department": department,
+        "employee": report.employee.id,
+        "project": project,
+        "cost_centre": cost_centre,
+        "supplier": payee.id if payee is not None and payee.type == "supplier" else None,
+    }
 
 
 class Draft:
@@ -364,23 +378,14 @@ class Draft:
                 others.append(made)
         if self._parts is not None:
             self._parts.append(
-                Part(rule, key, hit, amount, line, source.advance, source.deduction, share, allowance)
+                Part(rule, key, hit, amount, line, source.advance, source.deduction, share, place, allowance)
             )  # fmt: skip
 
     def _fill(self, hit: AccountHit, index: int | None, place: Place) -> Mapping[str, str]:
         """The dimensions the account wants, from this line; findings where one it requires is missing."""
-        department, project, cost_centre = place
-        payee = self.report.payee
-        values = {
-            "department": department,
-            "employee": self.report.employee.id,
-            "project": project,
-            "cost_centre": cost_centre,
-            "supplier": payee.id if payee is not None and payee.type == "supplier" else None,
-        }
         wrong = len(self.findings)
         at = "employee" if index is None else f"lines[{index}]"
-        filled = fill(hit, values, self.view, self.day, at, self.findings, self.waits_for)
+        filled = fill(hit, values_at(self.report, place), self.view, self.day, at, self.findings, self.waits_for)
         if len(self.findings) == wrong:
             self._dimensions[hit.shape, place] = filled
         return filled

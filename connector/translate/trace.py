@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any, Literal
 
 from connector.translate.book import Book, CompanyView
+from connector.translate.draft import values_at
 from connector.translate.tax import Deduction
 from connector.translate.voucher import NO_TERMS, Part, Refusal, Terms, compile_report, view_of
 from contracts.expense import ExpenseReport, Line
@@ -22,7 +23,7 @@ _COSTS = ("expense", "accrual")
 class Reason:
     """One use of a rule: how much it gave, from which line of the report, by which rows, and the sentence a person reads.
 
-    `row` gave the account, `tax_row` decided about the tax; `rows` are the others: allowance and tolerance.
+    `row` gave the account, `tax_row` decided about the tax; `rows` are the others: dimensions, allowance, tolerance.
     """
 
     amount: Decimal
@@ -101,13 +102,19 @@ def _reason(part: Part, report: ExpenseReport, view: CompanyView, day: date) -> 
     en, zh = _sentence(part, report)
     tax_row = part.deduction.row.at if part.deduction is not None else _kept_by(part, view)
     source_line = part.line.line if part.line is not None else None
-    rows = tuple(_other_rows(part, view, day))
+    rows = tuple(_other_rows(part, report, view, day))
     return Reason(part.amount, source_line, part.hit.at, tax_row, rows, _inputs(part, report), en, zh)
 
 
-def _other_rows(part: Part, view: CompanyView, day: date) -> Iterator[str]:
+def _other_rows(part: Part, report: ExpenseReport, view: CompanyView, day: date) -> Iterator[str]:
     """The rows that decided something beside account and tax."""
     line, role = part.line, part.rule.role
+    values = values_at(report, part.place)
+    for name, _ in part.hit.dimensions:
+        value = values[name]
+        row = view.dimension_row(name, value, day) if value is not None and view.translates(name) else None
+        if row is not None:
+            yield row.at
     if role == "rounding" and (tolerance := view.tolerance(day)) is not None:
         yield tolerance.at
     if role in _COSTS and line is not None and line.amount > 0:

@@ -141,6 +141,19 @@ def test_what_stands_and_what_follows_it_are_both_used(book: Book) -> None:
     assert places(book, "accounts", "travel.taxi/*/*") | places(book, "accounts", "office.supplies/*/*") <= found
 
 
+def test_a_dimension_uses_the_row_that_named_it_for_each_share_and_each_line(written: Written) -> None:
+    book = written(
+        dimensions="department,D01,*,100.01,,\ndepartment,D02,*,100.02,,\ndepartment,D03,*,100.03,,\ndepartment,D04,*,100.04,,\n"
+    )
+    rows = {name: places(book, "dimensions", f"department/{name}/*") for name in ("D01", "D02", "D03", "D04")}
+
+    shared = used("# x\ntravel.taxi 10.00, share 0.5 D02, share 0.5 D03", book)
+
+    assert rows["D02"] | rows["D03"] <= shared
+    assert not (rows["D01"] | rows["D04"]) & shared
+    assert rows["D04"] <= used("# x\nemployee E017 D01\ntravel.taxi 10.00, department D04", book)
+
+
 def test_how_often_is_counted_per_voucher(book: Book) -> None:
     text = "# x\ntravel.taxi 1.00\ntravel.taxi 2.00\n# y\ntravel.taxi 3.00\n"
     results = [run(case, book) for case in read_cases("t.case", text.encode(), book, [])]
