@@ -20,17 +20,18 @@ import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
-from difflib import get_close_matches
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 from connector.translate.arithmetic import DECIMALS, DIGITS_MAX, EXACT, FRACTIONS, ROUNDING, half_up, sized
-from connector.translate.expression_text import Fault, parse
-from connector.translate.tables import ExpressionFailed
+from connector.translate.expression_text import QUOTED, Fault, parse
+from connector.translate.tables import ExpressionFailed, near
 from connector.translate.vocabulary import (
+    CURRENCIES,
     FUNCTIONS,
     KIND_NAMES,
     NAMES,
+    UNITS,
     WORDS,
     Kind,
     Run,
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
 TEXT_CHARACTERS_MAX = 4000
 WHOLE_DIGITS_MAX = 14  # Of a result, before the point.
 DECIMALS_MAX = 12
+LISTED_MAX = 30  # Of the names that a refusal lists.
 _LIMIT = Decimal(10) ** WHOLE_DIGITS_MAX
 
 Wanted = Literal["boolean", "number", "text"]
+_NOTHING: Mapping[str, Collection[str]] = {}
 
 
 class ExpressionRefused(ValueError):
@@ -77,21 +80,25 @@ class Compiled:
     constants: frozenset[str]
 
 
-def compile_expression(source: str, at: str, wants: Wanted, present: Collection[str] = ()) -> Compiled:
-    """The expression as a function of a Scope. `present` says which of `line` and `advance` are always there.
+def compile_expression(
+    source: str, at: str, wants: Wanted, present: Collection[str] = (), known: Mapping[str, Collection[str]] = _NOTHING
+) -> Compiled:
+    """The expression as a function of a Scope. `present` says which of `line` and `advance` are always there, `known` the
+    only texts that a field can be (`line.category`), so that a slip of the pen is told before any report comes.
 
     Raises ExpressionRefused for whatever is not a sound expression of the wanted kind, and never anything else.
     """
     try:
-        return _Compiler(source, frozenset(present)).compile(at, wants)
+        return _Compiler(source, frozenset(present), known).compile(at, wants)
     except Fault as fault:
         finding = Finding("MAP-217", f"{at}, column {fault.column}", fault.expected, fault.got, fault.fix)
         raise ExpressionRefused(source, fault.column, (finding,)) from None
 
 
 class _Compiler:
-    def __init__(self, source: str, present: frozenset[str]) -> None:
+    def __init__(self, source: str, present: frozenset[str], known: Mapping[str, Collection[str]]) -> None:
         self._source = source
+        self._known = known
         self._present = present
         self._reads: set[str] = set()
         self._dividing = 0  # Above 0, numbers are fractions: inside a round() that divides.
@@ -105,6 +112,8 @@ class _Compiler:
                 body, f"a {wants}", f"a {wants} that may be missing" if missing else _a(term),
                 "say with coalesce(..., ...) what stands in for it" if missing else _WANTED_FIXES[wants],
             )  # fmt: skip
+        if wants == "number" and term.unit:
+            self._one_currency(body, term, "report")
         run = _guarded(term.run, wants)
         return Compiled(self._source, at, run, frozenset(self._reads), frozenset(_outcomes(body)))
 
@@ -135,9 +144,14 @@ class _Compiler:
             return Term("none", lambda scope: None, optional=True)
         if isinstance(value, bool):
             return Term("boolean", lambda scope: value)
-        if isinstance(value, str):
-            return Term("text", lambda scope: value)
         written = self._written(node)
+        if isinstance(value, str):
+            if not QUOTED.fullmatch(written):
+                raise self._fault(
+                    node, "one pair of quotes around a text, in one line", written[:40],
+                    "put a comma between two texts, or join them with +",
+                )  # fmt: skip
+            return Term("text", lambda scope: value)
         if not _NUMBER.fullmatch(written):
             raise self._fault(
                 node, f"a number like 1060.00, of at most {WHOLE_DIGITS_MAX} digits before the point and {DECIMALS_MAX} after it",
@@ -162,7 +176,8 @@ class _Compiler:
         if term.kind != "record":
             self._reads.add(path)
         run = reader(record, node.attr, path, whole)
-        return self._number(replace(term, run=run, optional=record.optional or term.optional, path=path))
+        optional = record.optional or term.optional
+        return self._number(replace(term, run=run, optional=optional, path=path, unit=UNITS.get(path, "")))
 
     def _record(self, node: ast.expr) -> Term:
         """What stands before a point: a record."""
@@ -184,7 +199,7 @@ class _Compiler:
         if term.kind != "record":
             self._reads.add(node.id)
         optional = term.optional and node.id not in self._present
-        return replace(term, optional=optional, path=node.id)
+        return replace(term, optional=optional, path=node.id, unit=UNITS.get(node.id, ""))
 
     def _number(self, term: Term) -> Term:
         """Numbers of the report, as fractions where something is divided."""
@@ -209,12 +224,13 @@ class _Compiler:
             run = self._of("boolean", node.operand, "and, or and not").run
             return Term("boolean", lambda scope: not run(scope))
         if isinstance(node.op, ast.USub | ast.UAdd):
-            run = self._of("number", node.operand, "a sign").run
+            term = self._of("number", node.operand, "a sign")
+            run = term.run
             if isinstance(node.op, ast.UAdd):
-                return Term("number", run)
+                return term
             if self._dividing:
-                return Term("number", lambda scope: -run(scope))
-            return Term("number", lambda scope: EXACT.minus(run(scope)))
+                return Term("number", lambda scope: -run(scope), unit=term.unit)
+            return Term("number", lambda scope: EXACT.minus(run(scope)), unit=term.unit)
         raise self._fault(node, "not, - or + before a value", "~", "leave it out")
 
     def _calculation(self, node: ast.BinOp) -> Term:
@@ -228,7 +244,8 @@ class _Compiler:
             first = left.run
             return Term("text", lambda scope: _bounded(first(scope) + joined(scope)))
         self._is("number", node.left, left, sign)
-        one, other = left.run, self._of("number", node.right, sign).run
+        right = self._of("number", node.right, sign)
+        one, other, unit = left.run, right.run, self._unit(left, sign, right, node.right)
         if sign == "/" and not self._dividing:
             raise self._fault(
                 node,
@@ -238,9 +255,33 @@ class _Compiler:
             )
         if self._dividing:
             exact = FRACTIONS[sign]
-            return Term("number", lambda scope: sized(exact(one(scope), other(scope))))
+            return Term("number", lambda scope: sized(exact(one(scope), other(scope))), unit=unit)
         combine = DECIMALS[sign]
-        return Term("number", lambda scope: combine(one(scope), other(scope)))
+        return Term("number", lambda scope: combine(one(scope), other(scope)), unit=unit)
+
+    def _unit(self, left: Term, sign: str, right: Term, node: ast.expr) -> str:
+        """In whose currency the result is an amount; a rate brings an amount into the report's and, divided by, back."""
+        if sign in "+-":
+            self._one_currency(node, right, left.unit)
+            return left.unit or right.unit
+        if sign == "*":
+            for one, other in ((left.unit, right.unit), (right.unit, left.unit)):
+                if other == f"{one} rate":
+                    return "report"
+            return "" if left.unit and right.unit else left.unit or right.unit
+        if left.unit == "report" and right.unit.endswith(" rate"):
+            return right.unit.removesuffix(" rate")
+        return "" if right.unit else left.unit
+
+    def _one_currency(self, node: ast.expr, term: Term, unit: str) -> None:
+        """Two amounts meet only in one currency."""
+        if term.unit == unit or not {term.unit, unit} <= _AMOUNTS.keys():
+            return
+        record = term.unit if unit == "report" else unit
+        raise self._fault(
+            node, f"an amount in {_AMOUNTS[unit]} currency", f"one in {_AMOUNTS[term.unit]}",
+            f"multiply by the rate: {record}.amount * coalesce({record}.rate.value, 1)",
+        )  # fmt: skip
 
     def _comparison(self, node: ast.Compare) -> Term:
         """One comparison, or a chain of them in which each value is asked for once."""
@@ -281,6 +322,12 @@ class _Compiler:
         equality = isinstance(sign, ast.Eq | ast.NotEq)
         if equality and "none" in (left.kind, right.kind):
             self._reads.update(term.path for term in (left, right) if term.kind == "record")
+            if not (left.optional and right.optional):
+                there = left if right.kind == "none" else right
+                raise self._fault(
+                    right_node, "none beside a value that may be missing", f"{there.path or 'a value'}, which is always there",
+                    "leave the comparison out",
+                )  # fmt: skip
             return
         if left.kind != right.kind:
             raise self._fault(
@@ -291,6 +338,7 @@ class _Compiler:
         if not equality:
             self._sure(left_node, left, _WRITTEN[type(sign)])
             self._sure(right_node, right, _WRITTEN[type(sign)])
+        self._one_currency(right_node, right, left.unit)
         self._may_be(left, right_node)
         self._may_be(right, left_node)
 
@@ -327,7 +375,8 @@ class _Compiler:
         then, otherwise = self._term(node.body), self._term(node.orelse)
         kind = self._one_kind([node.body, node.orelse], [then, otherwise], "if ... else")
         yes, no = then.run, otherwise.run
-        return Term(kind, lambda scope: yes(scope) if test(scope) else no(scope), then.optional or otherwise.optional)
+        optional, unit = then.optional or otherwise.optional, then.unit if then.unit == otherwise.unit else ""
+        return Term(kind, lambda scope: yes(scope) if test(scope) else no(scope), optional, unit=unit)
 
     def _one_kind(self, nodes: Sequence[ast.expr], terms: Sequence[Term], where: str) -> Kind:
         kind: Kind = next((term.kind for term in terms if term.kind != "none"), "none")
@@ -366,24 +415,27 @@ class _Compiler:
         places = digits.value
         divides = any(isinstance(part, ast.Div) for part in ast.walk(inner))
         self._dividing += divides
-        run = self._of("number", inner, "round()").run
+        term = self._of("number", inner, "round()")
+        run = term.run
         in_fractions = self._dividing > 0
         self._dividing -= divides
         if in_fractions:
             scale = 10**places
-            return self._number(Term("number", lambda scope: half_up(run(scope), scale, places)))
-        unit = Decimal(1).scaleb(-places)
-        return Term("number", lambda scope: run(scope).quantize(unit, context=ROUNDING))
+            return self._number(Term("number", lambda scope: half_up(run(scope), scale, places), unit=term.unit))
+        last = Decimal(1).scaleb(-places)
+        return Term("number", lambda scope: run(scope).quantize(last, context=ROUNDING), unit=term.unit)
 
     def _call_extreme(self, name: str, node: ast.Call) -> Term:
         terms = [self._term(part) for part in node.args]
         kind = self._one_kind(node.args, terms, f"{name}()")
+        unit = next((term.unit for term in terms if term.unit), "")
         for part, term in zip(node.args, terms, strict=True):
             if kind not in ("number", "date"):
                 raise self._fault(part, "numbers or dates", _a(term), "give it numbers or dates")
-            self._sure(part, term, f"{name}()")
+            self._is(kind, part, term, f"{name}()")
+            self._one_currency(part, term, unit)
         runs, choose = [term.run for term in terms], min if name == "min" else max
-        return Term(kind, lambda scope: choose(run(scope) for run in runs))
+        return Term(kind, lambda scope: choose(run(scope) for run in runs), unit=unit)
 
     def _call_coalesce(self, name: str, node: ast.Call) -> Term:
         terms = [self._term(part) for part in node.args]
@@ -397,12 +449,13 @@ class _Compiler:
                     return value
             return None
 
-        return Term(kind, first, all(term.optional for term in terms))
+        units = {term.unit for term in terms if term.unit}
+        return Term(kind, first, all(term.optional for term in terms), unit=units.pop() if len(units) == 1 else "")
 
     def _call_abs(self, name: str, node: ast.Call) -> Term:
-        run = self._of("number", node.args[0], f"{name}()").run
-        absolute: Run = abs if self._dividing else EXACT.abs
-        return Term("number", lambda scope: absolute(run(scope)))
+        term = self._of("number", node.args[0], f"{name}()")
+        run, absolute = term.run, abs if self._dividing else EXACT.abs
+        return Term("number", lambda scope: absolute(run(scope)), unit=term.unit)
 
     def _call_len(self, name: str, node: ast.Call) -> Term:
         term = self._term(node.args[0])
@@ -468,22 +521,19 @@ class _Compiler:
             )  # fmt: skip
 
     def _may_be(self, term: Term, node: ast.expr) -> None:
-        """A text that the contract never lets a field be is a slip of the pen."""
-        if (
-            term.choices
-            and isinstance(node, ast.Constant)
-            and isinstance(node.value, str)
-            and node.value not in term.choices
-        ):
-            raise self._unknown(self._column(node), node.value, term.choices, f"a value of {term.path}", shown=True)
+        """A text that the contract or the book never lets a field be is a slip of the pen."""
+        choices = self._known.get(term.path, term.choices)
+        if not choices or not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+            return
+        if node.value not in choices:
+            what = "a currency in use (ISO 4217)" if choices is CURRENCIES else f"a value of {term.path}"
+            raise self._unknown(self._column(node), node.value, choices, what, shown=True)
 
     def _unknown(self, column: int, name: str, known: Collection[str], what: str, *, shown: bool = False) -> Fault:
-        near = get_close_matches(name, known, n=1, cutoff=0.6)
-        every = ", ".join(known)
-        return Fault(
-            column, f"{what}: {every}" if len(every) <= 160 or not near else what, repr(name) if shown else name,
-            f"did you mean {near[0]}?" if near else "use one of those",
-        )  # fmt: skip
+        few = len(known) <= LISTED_MAX
+        fix = "write none" if name == "null" else near(name, known, "use one of those" if few else "correct it")
+        every = f": {', '.join(known)}" if few else ""
+        return Fault(column, f"{what}{every}", repr(name) if shown else name, fix)
 
     def _fault(self, node: ast.expr, expected: str, got: str, fix: str) -> Fault:
         return Fault(self._column(node), expected, got, fix)
@@ -568,6 +618,7 @@ def _kind_fix(wanted: Kind, got: Kind) -> str:
     return "correct the field or the value"
 
 
+_AMOUNTS: Mapping[str, str] = {"report": "the report's", "line": "the line's", "advance": "the advance's"}
 _STAND_INS: Mapping[Kind, str] = {"number": "0", "text": '""', "boolean": "false", "date": 'date("2025-01-01")'}
 _WANTED_FIXES: Mapping[Wanted, str] = {
     "boolean": "compare something: amount > 1000",

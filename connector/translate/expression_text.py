@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 
 CHARACTERS_MAX = 500
 NODES_MAX = 200
@@ -26,12 +26,15 @@ def parse(source: str) -> ast.expr:
         raise Fault(
             CHARACTERS_MAX + 1, f"at most {CHARACTERS_MAX} characters", str(len(source)), "say it in the tables instead"
         )
-    unquoted = _QUOTED.sub(lambda found: '"' + " " * (len(found[0]) - 2) + '"', source)
+    unquoted = QUOTED.sub(lambda found: '"' + " " * (len(found[0]) - 2) + '"', source)
     strange = _STRANGE.search(unquoted)
     if strange is not None:
-        letter = strange[0]
-        fix = next(said for holds, said in _STRANGE_FIXES if holds(letter))
-        raise Fault(strange.start() + 1, "letters a-z, digits and signs outside quotes", repr(letter), fix)
+        raise Fault(
+            strange.start() + 1,
+            "letters a-z, digits and signs outside quotes",
+            _shown(strange[0]),
+            _how_to_mend(strange[0]),
+        )
     if "\\" in source:
         raise Fault(source.index("\\") + 1, "text without backslashes", "\\", "write the letter itself")
     plain = source.replace("\n", " ").replace("\r", " ").replace("\t", " ")
@@ -68,16 +71,39 @@ def _measure(body: ast.expr) -> None:
         level = [inner for part in level for inner in ast.iter_child_nodes(part) if isinstance(inner, ast.expr)]
 
 
-_QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
-# Outside quotes: letters that are not ASCII, a comment (it would swallow the next line), =, and a number with a letter at its
-# end, a leading zero, or no digit before its point. No name has a digit in it.
+QUOTED = re.compile(r"'[^'\n]*'|\"[^\"\n]*\"")
+# What people write who know another language, and what it is here.
+_SLIPS: Mapping[str, str] = {
+    "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "!==": "!=", "===": "==", "=<": "<=", "=>": ">=", "<>": "!=",
+}  # fmt: skip
+# Outside quotes: those slips, letters that are not ASCII, a comment (it would swallow the next line), =, a code (no name has
+# a digit in it), and a number with a letter at its end, a leading zero, or no digit before its point.
 _STRANGE = re.compile(
-    r"[^\x20-\x7e\t\r\n]|#|(?<![=!<>:])=(?!=)|[0-9.]*[0-9][A-Za-z_]|(?<![0-9.])0[0-9]+|(?<![0-9])\.[0-9]"
+    r"&&?|\|\|?|!==|!(?!=)|===|=[<>]|<>|[^\x20-\x7e\t\r\n]|#|(?<![=!<>:])=(?!=)|[A-Za-z_]+[0-9]\w*"
+    r"|[0-9.]*[0-9][A-Za-z_]|(?<![0-9.])0[0-9]+|(?<![0-9])\.[0-9]",
+    re.ASCII,
 )
-_STRANGE_FIXES: Sequence[tuple[Callable[[str], bool], str]] = (
-    (lambda letter: letter == "=", "compare with =="),
-    (lambda letter: letter == "#", "put text in quotes; notes stand above the rule"),
-    (lambda letter: letter[0] in ".0123456789", "write numbers with plain digits and a point; put codes in quotes"),
-    (lambda letter: unicodedata.normalize("NFKC", letter).isascii(), "write it in half width"),
-    (lambda letter: True, "put text in quotes"),
-)
+
+
+def _how_to_mend(strange: str) -> str:
+    if strange in _SLIPS:
+        return f"write {_SLIPS[strange]}"
+    if strange == "=":
+        return "compare with =="
+    if strange == "#":
+        return "put text in quotes; notes stand above the rule"
+    if strange[0].isascii():
+        return "write numbers with plain digits and a point; put codes in quotes"
+    if strange in "“”‘’":
+        return "write straight quotes"
+    if unicodedata.category(strange) in ("Cf", "Zs", "Zl", "Zp"):
+        return "remove it"
+    if unicodedata.normalize("NFKC", strange).isascii():
+        return "write it in half width"
+    return "write names with letters a-z; put text in quotes"
+
+
+def _shown(strange: str) -> str:
+    """A letter with its name, where another one looks like it or none is seen."""
+    name = "" if strange.isascii() else unicodedata.name(strange, "")
+    return repr(strange) if not name or name.startswith("CJK") else f"{strange!r} ({name})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
@@ -21,6 +21,7 @@ from contracts.voucher import Role
 
 ROWS_MAX = 200_000
 CELL_CHARACTERS_MAX = 1000
+NEAR_MAX = 5000  # Names that are compared with a wrong one: more take seconds.
 ANY: Final = "*"
 EXPENSE_ACCOUNT = "(expense)"  # In roles.csv: the account of the expense line this line belongs to.
 DIMENSIONS = ("department", "employee", "project", "cost_centre", "supplier")
@@ -366,10 +367,13 @@ def ranked(rows: Iterable[RowT]) -> list[RowT]:
     return sorted(rows, key=lambda row: row.rank(), reverse=True)
 
 
-def near(name: str, known: Iterable[str], otherwise: str) -> str:
+def near(name: str, known: Collection[str], otherwise: str) -> str:
     """What to do about a name that is not known: the one that was probably meant, else the other advice."""
-    found = get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f"did you mean {found[0]}?" if found else otherwise
+    if len(known) > NEAR_MAX:
+        return otherwise
+    by_case = {each.casefold(): each for each in known}
+    found = get_close_matches(name.casefold(), by_case, n=1, cutoff=0.6)
+    return f"did you mean {by_case[found[0]]}?" if found else otherwise
 
 
 def bad(at: str, expected: str, got: str, fix: str) -> Finding:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 
+from contracts.amount import QUANTA
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import SECRET_FIELDS
 
@@ -30,6 +31,7 @@ class Term:
     choices: tuple[str, ...] = ()  # The only texts the contract lets this field be.
     model: type[BaseModel] | None = None  # Of a record.
     path: str = ""
+    unit: str = ""  # Of a number: the record in whose currency it is an amount (`line`), or `line rate` for its rate.
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,14 @@ NAMES: Mapping[str, Term] = {
     "account": Term("text", operator.attrgetter("account")),
     "department": Term("text", operator.attrgetter("department")),
 }
+CURRENCIES = tuple(QUANTA)
+# Amounts by the record in whose currency they are, and the rates that bring them into the report's.
+UNITS: Mapping[str, str] = {
+    "amount": "report", "report.total": "report", "advance.amount": "advance",
+    **{f"line.{name}": "line" for name in ("amount", "personal")},
+    **{f"line.invoice.{name}": "line" for name in ("total", "net", "tax", "fare", "fuel", "airport_fee")},
+    "line.rate.value": "line rate", "advance.rate.value": "advance rate", "advance.paid_rate": "advance rate",
+}  # fmt: skip
 WORDS: Mapping[str, tuple[bool | None]] = {"true": (True,), "false": (False,), "none": (None,)}
 _KINDS: Mapping[Any, Kind] = {
     str: "text", bool: "boolean", int: "number", Decimal: "number", dt.date: "date", dt.datetime: "time",
@@ -97,7 +107,7 @@ def fields_of(model: type[BaseModel]) -> Mapping[str, tuple[Term, bool]]:
         plain, optional = _without_none(info.annotation)
         kind = _kind(plain)
         if kind is not None and name not in SECRET_FIELDS:
-            choices = get_args(plain) if get_origin(plain) is Literal else ()
+            choices = get_args(plain) if get_origin(plain) is Literal else CURRENCIES if name == "currency" else ()
             found[name] = (
                 Term(kind, _nothing, optional, choices, plain if kind == "record" else None, name),
                 plain is int,

@@ -103,7 +103,8 @@ def refusal(source: str, wants: Wanted = "boolean") -> str:
         ('max(date("2025-02-28"), report.submitted_on) == date("2025-04-01")', True),
         ("\n  amount > 5\n  and amount < 2000\n", True),
         ("true != false", True),
-        ("'a' 'b' == \"ab\"", True),
+        ("coalesce(line.amount, 0) * coalesce(line.rate.value, 1) >= amount", True),
+        ("coalesce(line.amount, 0) > coalesce(line.invoice.tax, 0) + coalesce(line.personal, 0)", True),
     ],
 )
 def test_a_condition_holds_or_not(source: str, holds: bool) -> None:
@@ -242,6 +243,37 @@ def test_an_expression_says_what_it_reads() -> None:
         ("amount > .5", 10, "plain digits"),
         ("amount > 123456789012345", 10, "plain digits"),
         ("amount = 5", 8, "compare with =="),
+        ("amount => 5", 8, "write >="),
+        ("amount =< 5", 8, "write <="),
+        ("amount <> 5", 8, "write !="),
+        ("amount === 5", 8, "write =="),
+        ("amount > 5 && true", 12, "write and"),
+        ("amount > 5 || true", 12, "write or"),
+        ("!(amount > 5)", 1, "write not"),
+        ("account == “a”", 12, "straight quotes"),
+        ("account == ‘a’", 12, "straight quotes"),
+        ("am\u043eunt > 5", 3, "CYRILLIC SMALL LETTER O"),
+        ("department in [D01, D02]", 16, "put codes in quotes"),
+        ("amount > 1,000", 12, "put codes in quotes"),
+        ("account in ['a' 'b']", 13, "a comma"),
+        ("account == 'it''s'", 12, "a comma"),
+        ("account == '''a'''", 12, "a comma"),
+        ("account == r'a'", 12, "one pair of quotes"),
+        ("account == 'a\nb'", 12, "one pair of quotes"),
+        ("TRUE", 1, "did you mean true?"),
+        ("Amount > 5", 1, "did you mean amount?"),
+        ("null == line.project", 1, "write none"),
+        ("amount == none", 11, "which is always there"),
+        ("line == none", 9, "which is always there"),
+        ("max(1, none) > 1", 8, "expected a number"),
+        ("line.currency == 'RMB'", 18, "ISO 4217"),
+        ("report.currency in ['cny']", 21, "did you mean CNY?"),
+        ("line.amount > amount", 15, "line.amount * coalesce(line.rate.value, 1)"),
+        ("report.total < line.amount", 16, "line.amount * coalesce(line.rate.value, 1)"),
+        ("0 < amount < line.amount", 14, "line.amount * coalesce(line.rate.value, 1)"),
+        ("amount + line.amount > 5", 10, "line.amount * coalesce(line.rate.value, 1)"),
+        ("round(abs(line.amount) * 0.5, 2) == amount", 37, "line.amount * coalesce(line.rate.value, 1)"),
+        ("min(amount, coalesce(line.personal, 0)) > 5", 13, "coalesce(line.rate.value, 1)"),
         ("(amount := 5) > 1", 2, "compare with =="),
         ("amount > 1 # rich", 12, "notes stand above"),
         ("account == 'a\\x41'", 14, "without backslashes"),
@@ -291,6 +323,26 @@ def test_a_refusal_points_below_the_place_also_behind_wide_letters() -> None:
 )
 def test_a_value_of_another_kind_is_refused(source: str, wants: Wanted) -> None:
     assert f"expected a {wants}" in refusal(source, wants)
+
+
+def test_an_amount_to_be_booked_is_in_the_currency_of_the_books() -> None:
+    finding = refusal("round(line.amount * 0.5, 2)", "number")
+
+    assert "the report's currency" in finding
+    assert "line.amount * coalesce(line.rate.value, 1)" in finding
+    half = compiled("round(line.amount * coalesce(line.rate.value, 1) * 0.5, 2)", "number")
+    part = compiled("round(coalesce(line.invoice.tax, 0) / line.amount * amount, 2)", "number")
+    assert (half.evaluate(SCOPE), part.evaluate(SCOPE)) == (Decimal("530.00"), Decimal("56.60"))
+
+
+def test_a_value_that_the_book_does_not_know_is_a_slip_of_the_pen() -> None:
+    known = {"line.category": ["travel.hotel", "travel.rail"], "account": {"660201": 1}}
+
+    compile_expression('line.category in ["travel.hotel"] and account != "660201"', "b:1", "boolean", LINES, known)
+    with pytest.raises(ExpressionRefused, match=r"column 18: .* did you mean travel.hotel?"):
+        compile_expression('line.category == "travel.hotle"', "b:1", "boolean", LINES, known)
+    with pytest.raises(ExpressionRefused, match=r"column 13: .* did you mean 660201?"):
+        compile_expression('account in ["66020l"]', "b:1", "boolean", LINES, known)
 
 
 @pytest.mark.parametrize(
