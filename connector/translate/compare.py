@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from difflib import SequenceMatcher
-from itertools import groupby, zip_longest
+from itertools import chain, combinations, groupby, zip_longest
 from typing import Any, Literal
 
 from connector.text_yaml import load_text_yaml
@@ -16,9 +16,10 @@ from connector.translate.tables import Row
 from connector.translate.testing import Difference, Said, differences, lines_of, outcome, refused_lines, written
 from connector.translate.trace import LineTrace, explain
 from connector.translate.voucher import Refusal, Terms
-from contracts.expense import ExpenseReport
+from contracts.amount import QUANTA
+from contracts.expense import AdvanceClaim, ExpenseReport
 from contracts.findings import Finding
-from contracts.voucher import Voucher, to_dict, to_json
+from contracts.voucher import Voucher, VoucherLine, to_dict, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,20 +111,29 @@ def _fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str,
 
 def terms_of(report: ExpenseReport, voucher: Voucher) -> Terms:
     """What the ledger had settled when this voucher of the report was made, as the voucher itself tells it."""
-    lines = {
-        (line.currency, line.amount_in_currency): line
-        for line in voucher.lines
-        if line.role == "advance" and line.rate is not None
-    }
     rates: dict[str, tuple[str, Decimal]] = {}
     released: dict[str, Decimal] = {}
-    for claim in report.advances:
-        line = lines.get((claim.currency, claim.amount))
-        if claim.currency is not None and line is not None and line.rate is not None:
-            rates[claim.number] = (claim.currency, line.rate)
-            released[claim.number] = line.amount
+    left = [claim for claim in report.advances if claim.currency is not None]
+    for line in voucher.lines:
+        if line.role != "advance" or line.currency is None or line.rate is None:
+            continue
+        claims = _claims_of(line, [claim for claim in left if claim.currency == line.currency])
+        rest = line.amount
+        for place, claim in enumerate(claims, 1):
+            left.remove(claim)
+            share = (claim.amount * line.rate).quantize(QUANTA[voucher.currency], ROUND_HALF_UP)
+            released[claim.number] = rest if place == len(claims) else share
+            rates[claim.number] = (line.currency, line.rate)
+            rest -= share
     origin = next((line.origin_period for line in voucher.lines if line.origin_period is not None), None)
     return Terms(voucher.date, origin, any(line.role == "accrual" for line in voucher.lines), rates, released)
+
+
+def _claims_of(line: VoucherLine, claims: Sequence[AdvanceClaim]) -> Sequence[AdvanceClaim]:
+    """The claims that make this line: one, or where the book merges them, all or a few that add to it."""
+    groups = chain(combinations(claims, 1), [tuple(claims)], combinations(claims, 2), combinations(claims, 3))
+    wanted = line.amount_in_currency
+    return next((group for group in groups if group and sum(claim.amount for claim in group) == wanted), ())
 
 
 def _of_rows(table: str, old: Sequence[Row], new: Sequence[Row]) -> Iterator[Change]:

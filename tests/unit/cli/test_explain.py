@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from connector.translate import load_book
-from tests.integration.process.world import report, told
+from tests.integration.process.world import advance, claim, expense, period, report, told
 from tests.unit.cli.conftest import HOME, Cli
 
 BOOK = HOME / "book"
@@ -125,3 +125,96 @@ def test_coverage_names_what_the_ledger_has_seen_and_no_row_answers(oaerp: Cli) 
     assert value["unanswered"] == [{"company": "C01", "category": "no.such", "department": "*"}]
     assert value["untranslated"] == [{"company": "C01", "dimension": "department", "value": "D02"}]
     assert Path(HOME / "ledger.db").is_file()
+
+
+FOREIGN = {"value": "7.15", "date": "2025-03-27", "source": "PBOC"}
+
+
+def usd(amount: str) -> dict[str, object]:
+    return expense("travel.hotel", amount, currency="USD", rate=FOREIGN)
+
+
+def on_advance(number: str, amount: str) -> dict[str, object]:
+    return {"number": number, "amount": amount, "currency": "USD", "rate": FOREIGN}
+
+
+def paid_in_dollars(number: str, amount: str, rate: str) -> dict[str, object]:
+    return advance(number, amount, currency="USD", rate={"value": rate, "date": "2025-03-01", "source": "PBOC"})
+
+
+def same(oaerp: Cli, number: str, *options: str) -> list[tuple[str, int, object]]:
+    """What was booked for a document, and whether it comes out so again."""
+    ran = oaerp.at_home("mapping", "explain", number, "--json", *options)
+    assert ran.code == 0, ran.out + ran.err
+    return [(value["purpose"], value["version"], value["same"]) for value in ran.values]
+
+
+@pytest.mark.parametrize("policy", ["NEXT_OPEN", "ACCRUE"])
+def test_what_was_moved_out_of_a_closed_period_is_rebuilt_though_the_period_is_open_again(
+    oaerp: Cli, policy: str
+) -> None:
+    (BOOK / "periods.csv").write_text(f"document,company,policy\n*,*,{policy}\n")
+    oaerp.arrive(period("2025-04", "closed"), period("2025-05", "open"))
+    oaerp.arrive(report("EXP-1"), claim("EXP-2", usd("33.33"), usd("33.34"), total="476.69"))
+    oaerp.arrive(period("2025-04", "open", version=2))
+    supplies_go_to("660209")
+
+    assert same(oaerp, "EXP-1") == [("post", 1, True)]
+    assert same(oaerp, "EXP-2") == [("post", 1, True)]
+
+
+def test_advances_of_one_amount_and_several_rates_are_told_apart(oaerp: Cli) -> None:
+    oaerp.arrive(
+        *(paid_in_dollars(name, "100.00", rate) for name, rate in (("A", "7.10"), ("B", "7.20"), ("C", "7.10")))
+    )
+    claims = [on_advance(name, "33.33") for name in ("A", "B", "C")]
+    oaerp.arrive(claim("EXP-1", usd("200.00"), total="1430.00", advances=claims))
+
+    assert same(oaerp, "EXP-1") == [("post", 1, True)]
+
+
+def test_advances_that_the_book_merges_are_taken_apart(oaerp: Cli) -> None:
+    text = (BOOK / "book.yaml").read_text("utf-8")
+    (BOOK / "book.yaml").write_text(text.replace("    role: advance\n", "    role: advance\n    merge: yes\n"), "utf-8")
+    oaerp.arrive(paid_in_dollars("A", "100.00", "7.1234"), paid_in_dollars("B", "100.00", "7.1234"))
+    claims = [on_advance("A", "33.33"), on_advance("B", "50.01")]
+    oaerp.arrive(claim("EXP-1", usd("200.00"), total="1430.00", advances=claims))
+
+    assert same(oaerp, "EXP-1") == [("post", 1, True)]
+
+
+def test_the_last_claim_on_an_advance_takes_what_is_left_of_it_when_it_is_rebuilt_too(oaerp: Cli) -> None:
+    oaerp.arrive(paid_in_dollars("A", "100.00", "7.1234"))
+    for place, amount in enumerate(("33.33", "33.33", "33.34"), 1):
+        oaerp.arrive(claim(f"EXP-{place}", usd("40.00"), total="286.00", advances=[on_advance("A", amount)]))
+
+    assert [same(oaerp, f"EXP-{place}") for place in (1, 2, 3)] == [[("post", 1, True)]] * 3
+
+
+def test_a_withdrawn_report_is_rebuilt_and_its_reversal_named(oaerp: Cli) -> None:
+    oaerp.arrive(report("EXP-1"))
+    oaerp.deliver()
+    oaerp.arrive(report("EXP-1", 2, "withdrawn"))
+    oaerp.deliver()
+    supplies_go_to("660209")
+
+    assert same(oaerp, "EXP-1") == [("post", 1, True), ("reverse", 1, None)]
+
+
+def test_a_sellers_red_invoice_is_rebuilt(oaerp: Cli) -> None:
+    red = {"kind": "red_special", "total": "-106.00", "net": "-100.00", "tax": "-6.00"}
+    oaerp.arrive(claim("EXP-1", expense("travel.hotel", "-106.00", invoice=red), usd("40.00"), total="180.00"))
+    supplies_go_to("660209")
+
+    assert same(oaerp, "EXP-1") == [("post", 1, True)]
+
+
+def test_the_row_that_made_a_voucher_may_be_gone_and_other_books_may_have_come(oaerp: Cli) -> None:
+    oaerp.arrive(report("EXP-1"))
+    for account in ("660209", "660208", "660207"):
+        supplies_go_to(account)
+        oaerp.arrive(report(f"EXP-{account}"))
+    path = BOOK / "accounts.csv"
+    path.write_text("\n".join(line for line in path.read_text().splitlines() if "office.supplies" not in line) + "\n")
+
+    assert same(oaerp, "EXP-1") == same(oaerp, "EXP-660208") == [("post", 1, True)]
