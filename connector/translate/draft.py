@@ -162,14 +162,13 @@ class Draft:
         if waits_for is not None:
             self.waits_for.append(waits_for)
 
-    def stated(self, currency: str, amount: Decimal, side: Side) -> None:
+    def stated(self, currency: str, amount: Decimal) -> None:
         """The report says so much in a currency; the voucher's lines are to carry it."""
-        left = self._foreign.get(currency, ZERO)
-        self._foreign[currency] = left + amount if side == "debit" else left - amount
+        self._foreign[currency] = self._foreign.get(currency, ZERO) + amount
 
-    def carried(self, currency: str, amount: Decimal, side: Side) -> None:
+    def carried(self, currency: str, amount: Decimal) -> None:
         """So much of what the report says in a currency stands in the voucher, or is too little to stand there."""
-        self.stated(currency, -amount, side)
+        self.stated(currency, -amount)
 
     def cost(
         self, source: Source, category: str, amount: Decimal, foreign: Decimal | None, place: Place,
@@ -178,7 +177,7 @@ class Draft:
         """A cost on the account of its category, with the pairs that the book adds. `foreign` is the amount in the line's
         currency where that is another."""
         if not amount:
-            self._too_little(source, foreign, source.side)
+            self._too_little(source, foreign)
             return
         rule, hit = self._expense, self.view.account(category, place[0], self.day)
         if rule is None or hit is None:
@@ -197,7 +196,7 @@ class Draft:
     ) -> None:  # fmt: skip
         """A line on the account of a role, or of the payee where there is one."""
         if not amount:
-            self._too_little(source, foreign, side)
+            self._too_little(source, foreign)
             return
         view, place = self.view, source.place
         hit = view.role(role, self.day) if payee is None else view.payable(role, payee, self.day)
@@ -233,10 +232,10 @@ class Draft:
             lines += self._lines[position]
         return lines
 
-    def _too_little(self, source: Source, foreign: Decimal | None, side: Side) -> None:
+    def _too_little(self, source: Source, foreign: Decimal | None) -> None:
         """Of an amount that is no cent of the base currency nothing stands in the voucher."""
         if foreign is not None and source.currency is not None and source.line is not None:
-            self.carried(source.currency, foreign, side)
+            self.carried(source.currency, foreign)
 
     def _cost_account(
         self, source: Source, category: str, amount: Decimal, department: str
@@ -351,7 +350,7 @@ class Draft:
             if currency is None:
                 foreign = None
             elif line is not None:
-                self.carried(currency, foreign, side)
+                self.carried(currency, foreign)
         key: tuple[object, ...] | None = None
         position = rule.position
         if rule.merge:

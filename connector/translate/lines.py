@@ -62,7 +62,7 @@ def _write(draft: Draft, index: int, line: Line, owed: Owed, claimed: dict[str, 
     if line.currency != draft.report.currency:
         assert line.rate is not None, "a report without its rates cannot be built"
         rate, currency = line.rate.value, line.currency
-        draft.stated(currency, amount, side)
+        draft.stated(currency, amount)
     booked = cost = due = draft.base(amount, rate)
     department = line.department or draft.report.employee.department
     source = Source(
@@ -75,7 +75,7 @@ def _write(draft: Draft, index: int, line: Line, owed: Owed, claimed: dict[str, 
         if payer == "employee":  # Nobody is paid for what was private.
             due -= private
             if currency is not None:
-                draft.carried(currency, personal, side)
+                draft.carried(currency, personal)
         else:
             draft.on_role("employee_receivable", side, private, source, personal)
     owed[payer] = owed.get(payer, ZERO) + (due if side == "debit" else -due)

@@ -61,7 +61,7 @@ def deduct(
     tax = _tax(invoice, row, total, QUANTA[line.currency])
     if isinstance(tax, Finding):
         return tax
-    if before or counted != total:
+    if counted != total:
         tax = _share(tax, before + counted, total) - _share(tax, before, total)
     stays = _ZERO
     if row.deductible != _ONE:

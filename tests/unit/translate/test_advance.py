@@ -95,6 +95,13 @@ def test_a_rate_of_the_base_currency_changes_nothing() -> None:
     ]
 
 
+def test_a_return_in_the_base_currency_has_no_rate() -> None:
+    assert lines(to_advance_voucher(returned(), BOOK, paid_rate=Decimal("7.10"))) == [
+        "debit bank 20.00 None None",
+        "credit advance 20.00 None None",
+    ]
+
+
 def test_half_a_cent_of_an_advance_is_a_cent() -> None:
     assert lines(to_advance_voucher(paid("0.50", **dollars("7.13")), BOOK))[0] == "debit advance 3.57 0.50 7.13"
 

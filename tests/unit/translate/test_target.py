@@ -84,7 +84,17 @@ def test_a_long_memo_is_cut_where_one_sees_it_and_no_amount_is_touched() -> None
     assert misfits(document, features(memo_max=5)) == ()
 
 
+def test_the_memo_of_the_voucher_and_those_of_its_lines_are_cut_alone() -> None:
+    lines = tuple(line._replace(memo=None) for line in CASE_A.lines)
+    whole = render(replace(CASE_A, memo="深圳出差住宿", lines=lines), features(memo_max=5))
+    line = render(replace(with_memo("深圳出差住宿"), memo="深圳"), features(memo_max=5))
+
+    assert (whole.memo, as_voucher(whole).lines[0].memo) == ("深圳出差…", None)
+    assert (line.memo, as_voucher(line).lines[0].memo) == ("深圳", "深圳出差…")
+
+
 def test_a_memo_that_just_fits_is_not_cut() -> None:
+    assert cut("深圳出差", 4) == "深圳出差"
     voucher = with_memo("深圳出差")
 
     assert render(voucher, features(memo_max=4)) is voucher

@@ -129,6 +129,12 @@ def test_tax_is_from_nothing_to_below_the_total(tax: str) -> None:
     assert (answer.code, answer.path, answer.got) == ("MAP-206", "invoice.tax", tax)
 
 
+def test_half_a_cent_inside_a_ticket_is_a_cent() -> None:
+    row = {**NINE, "rate": "0.6"}
+
+    assert taken(tax_of("0.12", row, kind="rail", total="0.12")) == ("0.05", "0")
+
+
 def test_the_odd_cent_of_the_deductible_part_is_rounded_half_up() -> None:
     assert taken(tax_of("106.00", {**STATED, "deductible": "0.5"}, total="106.00", tax="6.33")) == ("6.33", "3.16")
     assert taken(tax_of("106.00", {**STATED, "deductible": "0"}, total="106.00", tax="6.33")) == ("6.33", "6.33")

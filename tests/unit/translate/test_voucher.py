@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from datetime import date
 from decimal import Decimal
 from io import StringIO
 from pathlib import Path
@@ -20,8 +21,10 @@ from connector.translate.book import STARTER
 from connector.translate.preview import Preview, preview
 from connector.translate.table import render
 from connector.translate.trace import explain
+from connector.translate.voucher import Terms
 from contracts import Voucher, code, parse_event, to_xml
 from contracts.voucher import to_dict
+from tests.unit.translate.notation import changed as other_starter
 
 EXAMPLES = Path(contracts.__file__).parent / "examples"
 CASE_A = (EXAMPLES / "expense-report-approved.case-a.json").read_bytes()
@@ -101,16 +104,18 @@ def own_book(tmp_path: Path, name: str, old: str, new: str) -> Book:
     return load_book(folder)
 
 
+LINE = {
+    "line": 1,
+    "category": "vehicle.fuel",
+    "date": "2025-03-27",
+    "description": "",
+    "currency": "CNY",
+    "paid_by": "employee",
+}
+
+
 def one_line(**line: Any) -> Any:
-    first = {
-        "line": 1,
-        "category": "vehicle.fuel",
-        "date": "2025-03-27",
-        "description": "",
-        "currency": "CNY",
-        "paid_by": "employee",
-    }
-    return parse_event(changed(lines=[first | line], advances=[], total=line["amount"])).data
+    return parse_event(changed(lines=[LINE | line], advances=[], total=line["amount"])).data
 
 
 def test_tax_that_is_half_deductible_splits_in_two_lines(tmp_path: Path) -> None:
@@ -192,6 +197,136 @@ def test_the_day_of_the_invoice_decides_on_its_tax_and_else_that_of_the_line(boo
 
     assert tax(date="2019-03-31") == 0
     assert tax() == Decimal("45.66")
+
+
+def lines_of(answer: Voucher | Refusal) -> list[str]:
+    assert isinstance(answer, Voucher), answer
+    return [f"{line.side} {line.account} {line.amount}" for line in answer.lines]
+
+
+def test_amounts_without_decimals_are_written_in_cents(book: Book) -> None:
+    report = parse_event(
+        changed(lines=[LINE | {"amount": "50"}], advances=[{"number": "ADV1", "amount": "20"}], total="50")
+    ).data
+
+    assert lines_of(to_voucher(report, book)) == ["debit 660204 50.00", "credit 122101 20.00", "credit 224101 30.00"]
+
+
+def test_the_account_of_a_supplier_is_not_that_of_an_employee_of_the_same_code() -> None:
+    book = other_starter(payables=("# S01", "S01,supplier_payable,*,224103,,\n# S01"))
+
+    for kind, account in (("supplier", "224103"), ("employee", "220201")):
+        payee = {"type": kind, "id": "S01"}
+        line = LINE | {"amount": "50.00", "paid_by": "supplier"}
+        voucher = to_voucher(parse_event(changed(lines=[line], advances=[], total="50.00", payee=payee)).data, book)
+        assert lines_of(voucher)[1] == f"credit {account} 50.00"
+
+
+def test_what_the_ledger_settled_is_taken_off_an_advance(book: Book) -> None:
+    rate = {"value": "7.15", "date": "2025-03-27", "source": "PBOC"}
+    claim = {"number": "ADV1", "amount": "480.00", "currency": "USD", "rate": rate}
+    report = parse_event(changed(lines=[LINE | {"amount": "3432.00"}], advances=[claim], total="3432.00")).data
+
+    terms = Terms(advances={"ADV1": ("USD", Decimal("7.10"))}, released={"ADV1": Decimal("3408.01")})
+
+    assert lines_of(to_voucher(report, book, terms=terms)) == [
+        "debit 660204 3432.00",
+        "credit 122101 3408.01",
+        "credit 660302 23.99",
+    ]
+
+
+def test_an_accrued_cost_without_an_account_waits_for_it() -> None:
+    book = other_starter(roles=("accrual,*,224103,,,\n", ""))
+
+    refusal = to_voucher(one_line(amount="50.00"), book, terms=Terms(date(2025, 4, 3), "2025-03", accrued=True))
+
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, refusal.waits_for) == ("MAP-204", ("role:accrual/C01",))
+
+
+SPECIAL = {"kind": "vat_special", "total": "106.00", "net": "100.00", "tax": "6.00", "certified": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "rule", "line"),
+    [
+        ("input-tax", """account: '"222109"'""", "debit 222109 6.00"),
+        ("cost", """account: '"660202"'""", "debit 660202 100.00"),
+        ("input-tax", "when: amount < 10", "debit 2221010101 6.00"),
+        ("cost", "when: amount > 10", "debit 660204 100.00"),
+    ],
+)
+def test_a_rule_may_have_a_condition_or_an_account_alone(tmp_path: Path, name: str, rule: str, line: str) -> None:
+    own = own_book(tmp_path, "book.yaml", f"  - id: {name}\n", f"  - id: {name}\n    {rule}\n")
+
+    assert line in lines_of(to_voucher(one_line(amount="106.00", invoice=SPECIAL), own))
+
+
+@pytest.mark.parametrize(("name", "path"), [("input-tax", "data.lines[0].category"), ("employee-payable", "data")])
+def test_a_role_whose_only_condition_fails_waits_for_another_rule(tmp_path: Path, name: str, path: str) -> None:
+    own = own_book(tmp_path, "book.yaml", f"  - id: {name}\n", f"  - id: {name}\n    when: amount > 1000\n")
+
+    refusal = to_voucher(one_line(amount="106.00", invoice=SPECIAL), own)
+
+    assert isinstance(refusal, Refusal)
+    assert [(finding.code, finding.path) for finding in refusal.findings] == [("MAP-215", path)]
+    assert refusal.waits_for == (f"rule:{name.replace('-', '_')}",)
+
+
+PAIR = """
+pairs:
+  - id: extra
+    debit: "660208"
+    credit: "224103"
+    amount: {amount}
+"""
+
+
+def with_pair(tmp_path: Path, amount: str) -> Book:
+    return own_book(
+        tmp_path, "book.yaml", "# A debit and a credit of", PAIR.format(amount=amount) + "# A debit and a credit of"
+    )
+
+
+def test_a_pair_below_zero_stands_on_the_other_sides(tmp_path: Path) -> None:
+    voucher = to_voucher(one_line(amount="106.00"), with_pair(tmp_path, "0 - 5"))
+
+    assert lines_of(voucher)[-2:] == ["debit 224103 5.00", "credit 660208 5.00"]
+
+
+def test_a_pair_that_is_not_rounded_is_refused(tmp_path: Path) -> None:
+    refusal = to_voucher(one_line(amount="106.00"), with_pair(tmp_path, "amount * 0.005005"))
+
+    assert isinstance(refusal, Refusal)
+    assert [(finding.code, finding.path) for finding in refusal.findings] == [("MAP-214", "data.lines[0]")]
+
+
+def test_a_report_without_a_title_makes_a_voucher_without_a_memo(book: Book) -> None:
+    voucher = to_voucher(parse_event(changed(title="")).data, book)
+
+    assert isinstance(voucher, Voucher)
+    assert voucher.memo is None
+
+
+def test_the_posting_date_picks_the_row_of_the_company() -> None:
+    rest = "CNY,Asia/Shanghai,approval,1,stated,stop,"
+    book = other_starter(companies=(f"C01,{rest},", f"C01,USD{rest[3:]},2025-03-31\nC01,{rest}2025-04-01,"))
+
+    assert isinstance(to_voucher(parse_event(CASE_A).data, book), Voucher)
+    refusal = to_voucher(parse_event(changed(posting_date="2025-03-31")).data, book)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "MAP-203"
+
+
+def test_two_rules_are_two_lines_also_on_one_account() -> None:
+    book = other_starter(roles=("pending_tax,*,222109", "pending_tax,*,2221010101"))
+    waits = LINE | {"amount": "106.00", "line": 2, "invoice": SPECIAL | {"certified": False}}
+    lines = [LINE | {"amount": "106.00", "invoice": SPECIAL}, waits]
+
+    voucher = to_voucher(parse_event(changed(lines=lines, advances=[], total="212.00")).data, book)
+
+    assert lines_of(voucher)[2:4] == ["debit 2221010101 6.00", "debit 2221010101 6.00"]
 
 
 def test_an_allowance_has_no_more_decimals_than_its_currency(tmp_path: Path) -> None:
