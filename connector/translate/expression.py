@@ -56,13 +56,13 @@ _NOTHING: Mapping[str, Collection[str]] = {}
 
 
 class ExpressionRefused(ValueError):
-    """An expression that cannot be read. `findings` says why, each at its file, line and column in the expression."""
+    """An expression that cannot be read. `findings` says why; `column` is where in the expression."""
 
     def __init__(self, source: str, column: int, findings: Sequence[Finding]) -> None:
         before = "".join("  " if unicodedata.east_asian_width(c) in "WF" else " " for c in source[: column - 1])
         shown = source.replace("\n", " ")
         super().__init__("\n".join([*map(str, findings), f"    {shown}", f"    {before}^"]))
-        self.findings = tuple(findings)
+        self.findings, self.column = tuple(findings), column
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from connector.translate.tables import (
     overlaps,
     read_table,
 )
-from connector.translate.yaml_text import Place
+from connector.translate.yaml_text import Marks
 from contracts.findings import Finding
 
 FILE_BYTES_MAX = 32 * 1024 * 1024
@@ -48,8 +48,13 @@ def load_book(path: Path | None = None) -> Book:
     folder = STARTER if path is None else path
 
     def from_disk(name: str, bytes_max: int) -> bytes | Finding:
+        path = folder / name
         try:
-            with (folder / name).open("rb") as file:
+            if not path.resolve().is_relative_to(folder.resolve()):
+                return bad(name, f"a file in {folder.name}", "a link out of it", "put the file itself there")
+            if path.exists() and not path.is_file():
+                return bad(name, f"a readable file in {folder.name}", "no plain file", "put a file there")
+            with path.open("rb") as file:
                 return file.read(bytes_max + 1)
         except OSError as error:
             return bad(name, f"a readable file in {folder.name}", error.strerror or str(error), "add the file")
@@ -80,17 +85,24 @@ def _read_book(fetch: Callable[[str, int], bytes | Finding]) -> Book:
         name: _table(files, text, marks, name, findings) if name in text.tables else [] for name in OPTIONAL_ROW_TYPES
     }
     chart = {row.account: row for row in _of(ChartRow, tables["chart"])}
-    rules = compile_rules(text, marks, chart, findings)
-    pairs = compile_pairs(text, marks, chart, findings)
     accounts, roles = _of(AccountRow, tables["accounts"]), _of(RoleRow, tables["roles"])
+    companies = _of(CompanyRow, tables["companies"])
+    named = {
+        "account": chart.keys(), "line.category": {row.category for row in accounts},
+        "report.company": {row.company for row in companies},
+    }  # fmt: skip
+    known = {path: names for path, names in named.items() if names and ANY not in names}
+    rules = compile_rules(text, marks, chart, known, findings)
+    pairs = compile_pairs(text, marks, chart, known, findings)
     payables, dimensions = _of(PayableRow, tables["payables"]), _of(DimensionRow, tables["dimensions"])
     per_diems = _of(PerDiemRow, tables["per_diem"])
-    _check_accounts([*accounts, *roles, *payables], chart, findings)
-    _check_allowances(per_diems, {row.category for row in accounts}, findings)
+    if chart:  # Else that is the fault, and not every account.
+        _check_accounts([*accounts, *roles, *payables], chart, findings)
+    _check_allowances(per_diems, named["line.category"], findings)
     if findings:
         raise BookRefused(findings)
     return Book(
-        text.name, text.version, _fingerprint(files.known), rules, _of(CompanyRow, tables["companies"]), chart, accounts, roles,
+        text.name, text.version, _fingerprint(files.known), rules, companies, chart, accounts, roles,
         _of(TaxRow, tables["tax"]), payables, dimensions, per_diems,
         _of(PeriodRow, tables["periods"]), _of(ToleranceRow, tables["tolerances"]), pairs,
         files.known, text.tables,
@@ -121,13 +133,14 @@ class _Files:
         return content
 
 
-def _table(files: _Files, text: BookText, marks: Mapping[Place, int], name: str, findings: list[Finding]) -> list[Row]:
+def _table(files: _Files, text: BookText, marks: Marks, name: str, findings: list[Finding]) -> list[Row]:
     """The rows of all files of a table, in the order of the files."""
     if name not in text.tables:
         findings.append(bad(BOOK_FILE, f"a table named {name!r}", "none", f"add `{name}: {name}.csv` under tables"))
         return []
     row_type = _TABLES[name]
     rows: list[Row] = []
+    before = len(findings)
     for file in dict.fromkeys(text.tables[name]):
         content = files.read(file, FILE_BYTES_MAX)
         if content is None:
@@ -141,6 +154,8 @@ def _table(files: _Files, text: BookText, marks: Mapping[Place, int], name: str,
     if len(rows) > ROWS_MAX:
         at = f"{BOOK_FILE}:{marks.get(('tables', name), 1)}"
         findings.append(bad(at, f"at most {ROWS_MAX} rows in {name}", str(len(rows)), "split the book by company"))
+    if not rows and name in ROW_TYPES and len(findings) == before:
+        findings.append(bad(text.tables[name][0], f"at least one row in {name}", "none", "add a row"))
     overlaps(rows, findings)
     return rows
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic_core import ErrorDetails
 
 from connector.translate.book import BOOK_FILE, MemoOf, Pair, Rule, Scope
-from connector.translate.tables import OPTIONAL_ROW_TYPES, ROW_TYPES, ChartRow, bad, near
-from connector.translate.yaml_text import Place, read_yaml
+from connector.translate.tables import OPTIONAL_ROW_TYPES, ROW_TYPES, ChartRow, Whole, YesNo, bad, near
+from connector.translate.yaml_text import Marks, Place, read_yaml
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
 from contracts.voucher import Role
@@ -34,6 +34,9 @@ _FileNames = Annotated[
 ]
 
 
+Known = Mapping[str, Collection[str]]  # The only texts that a field can be, by its path.
+
+
 class _RuleText(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -41,8 +44,8 @@ class _RuleText(BaseModel):
     role: Role
     when: str | None = None
     account: str | None = None
-    priority: int = Field(default=0, ge=-1000, le=1000)
-    merge: bool = False
+    priority: Whole = Field(default=0, ge=-1000, le=1000)
+    merge: YesNo = False
     memo: Annotated[str, StringConstraints(max_length=200)] | None = None
     title: _Title
 
@@ -55,7 +58,7 @@ class _PairText(BaseModel):
     debit: str
     credit: str
     amount: str
-    merge: bool = False
+    merge: YesNo = False
     title: _Title
 
 
@@ -84,11 +87,16 @@ _ROLES: tuple[Role, ...] = (
 )  # fmt: skip
 
 
-def read_book_text(content: bytes, findings: list[Finding]) -> tuple[BookText, Mapping[Place, int]] | None:
+def read_book_text(content: bytes, findings: list[Finding]) -> tuple[BookText, Marks] | None:
     read = read_yaml(BOOK_FILE, content, findings)
     if read is None:
         return None
     document, marks = read
+    empty = [place for place, node in marks.scalars.items() if node.tag == "tag:yaml.org,2002:null"]
+    if empty:
+        fix = "write one, or leave the key out"
+        findings += [bad(f"{BOOK_FILE}:{marks[place]}", f"a value for {place[-1]}", "nothing", fix) for place in empty]
+        return None
     try:
         return BookText.model_validate(document), marks
     except ValidationError as error:
@@ -109,12 +117,14 @@ def _text_fault(at: str, detail: ErrorDetails) -> Finding:
         known = (texts.get(str(place[0]), BookText) if len(place) > 1 else BookText).model_fields
         return bad(at, f"keys {', '.join(known)}", str(last), near(str(last), known, "remove the key"))
     name, got = ".".join(map(str, place)) or "book", detail["input"]
+    if detail["type"] == "written":
+        return bad(at, f"{name}: {detail['msg']}", repr(got)[:80], str(detail["ctx"]["fix"]))
     fix = near(got, get_args(Role), "correct it") if last == "role" and isinstance(got, str) else "correct it"
     return bad(at, f"{name}: {detail['msg']}", repr(got)[:80], fix)
 
 
 def compile_rules(
-    text: BookText, marks: Mapping[Place, int], chart: Mapping[str, ChartRow], findings: list[Finding]
+    text: BookText, marks: Marks, chart: Mapping[str, ChartRow], known: Known, findings: list[Finding]
 ) -> Mapping[Role, Rule]:
     """For each role the rule that is asked first; the others hang on it. A higher priority is asked first, then the file's
     order."""
@@ -137,8 +147,8 @@ def compile_rules(
         earlier.append(
             Rule(
                 rule.id, rule.role, rule.merge, _memo(rule.memo, at, findings), at, position, rule.title,
-                _expression(rule.when, "boolean", (*place, "when"), _PRESENT.get(rule.role, ()), marks, findings),
-                _named_account(rule, (*place, "account"), marks, chart, findings),
+                _expression(rule.when, "boolean", (*place, "when"), _PRESENT.get(rule.role, ()), marks, known, findings),
+                _named_account(rule, (*place, "account"), marks, chart, known, findings),
             )
         )  # fmt: skip
     for role in _ROLES:
@@ -159,7 +169,7 @@ def _chained(rules: Sequence[Rule]) -> Rule:
 
 
 def compile_pairs(
-    text: BookText, marks: Mapping[Place, int], chart: Mapping[str, ChartRow], findings: list[Finding]
+    text: BookText, marks: Marks, chart: Mapping[str, ChartRow], known: Known, findings: list[Finding]
 ) -> tuple[Pair, ...]:
     ids = {rule.id for rule in text.rules}
     pairs: list[Pair] = []
@@ -171,8 +181,8 @@ def compile_pairs(
             if account not in chart:
                 line = marks.get((*place, side), 1)
                 findings.append(_not_in_chart(f"{BOOK_FILE}:{line}", account, chart))
-        amount = _expression(pair.amount, "number", (*place, "amount"), ("line",), marks, findings)
-        when = _expression(pair.when, "boolean", (*place, "when"), ("line",), marks, findings)
+        amount = _expression(pair.amount, "number", (*place, "amount"), ("line",), marks, known, findings)
+        when = _expression(pair.when, "boolean", (*place, "when"), ("line",), marks, known, findings)
         if amount is not None:
             # Behind the rules, so that its lines stand below theirs.
             where = len(text.rules) + position
@@ -187,7 +197,7 @@ def _check_id(name: str, at: str, ids: set[str], findings: list[Finding]) -> Non
 
 
 def _expression(
-    source: str | None, wants: Wanted, place: Place, present: Sequence[str], marks: Mapping[Place, int], findings: list[Finding],
+    source: str | None, wants: Wanted, place: Place, present: Sequence[str], marks: Marks, known: Known, findings: list[Finding],
     constants: set[str] | None = None,
 ) -> Callable[[Scope], Any] | None:  # fmt: skip
     """The expression at a place of book.yaml, ready to be asked; None with a finding where it is no sound one."""
@@ -196,9 +206,10 @@ def _expression(
     from connector.translate.expression import ExpressionRefused, compile_expression  # most rules have no condition
 
     try:
-        compiled = compile_expression(source, f"{BOOK_FILE}:{marks.get(place, 1)}", wants, present)
+        compiled = compile_expression(source, f"{BOOK_FILE}:{marks.get(place, 1)}", wants, present, known)
     except ExpressionRefused as refused:
-        findings.extend(refused.findings)
+        line, column = marks.position(place, refused.column)
+        findings.extend(replace(found, path=f"{BOOK_FILE}:{line}, column {column}") for found in refused.findings)
         return None
     if constants is not None:
         constants |= compiled.constants
@@ -206,7 +217,7 @@ def _expression(
 
 
 def _named_account(
-    rule: _RuleText, place: Place, marks: Mapping[Place, int], chart: Mapping[str, ChartRow], findings: list[Finding]
+    rule: _RuleText, place: Place, marks: Marks, chart: Mapping[str, ChartRow], known: Known, findings: list[Finding]
 ) -> Callable[[Scope], str] | None:
     """The account that a rule names: an account of the chart as it stands there, or an expression that gives one."""
     if rule.account is None:
@@ -219,7 +230,7 @@ def _named_account(
         findings.append(_not_in_chart(at, rule.account, chart))
         return None
     constants: set[str] = set()
-    found = _expression(rule.account, "text", place, _PRESENT.get(rule.role, ()), marks, findings, constants)
+    found = _expression(rule.account, "text", place, _PRESENT.get(rule.role, ()), marks, known, findings, constants)
     findings.extend(_not_in_chart(at, account, chart) for account in sorted(constants - chart.keys()))
     return found
 
@@ -244,7 +255,7 @@ _MEMO_FIELDS: Mapping[str, MemoOf] = {
     "title": lambda report, line, advance: report.title or None,
     "employee": lambda report, line, advance: report.employee.name,
 }
-_FIELD = re.compile(r"\{([a-z]*)\}")
+_FIELD = re.compile(r"\{([^{}]*)\}")
 
 
 def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | None:
@@ -255,9 +266,17 @@ def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | No
     for name in parts[1::2]:
         if name not in _MEMO_FIELDS:
             findings.append(
-                bad(at, f"memo fields {', '.join(_MEMO_FIELDS)}", f"{{{name}}}", "correct the name in the braces")
+                bad(
+                    at,
+                    f"memo fields {', '.join(_MEMO_FIELDS)}",
+                    f"{{{name}}}",
+                    near(name, _MEMO_FIELDS, "correct the name in the braces"),
+                )
             )
             return None
+    if any("{" in text or "}" in text for text in parts[::2]):
+        findings.append(bad(at, "memo fields like {description}", template, "close the braces, or leave them out"))
+        return None
     if len(parts) == 3 and not parts[0] and not parts[2]:
         return _MEMO_FIELDS[parts[1]]
     pieces: list[str | MemoOf] = [part if i % 2 == 0 else _MEMO_FIELDS[part] for i, part in enumerate(parts)]

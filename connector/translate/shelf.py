@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -66,6 +67,7 @@ class Shelf:
         found = []
         for file in sorted(self._path.iterdir()) if self._path.is_dir() else ():
             if file.suffix in (".yaml", ".csv", ".xlsx"):
-                stat = file.stat()
-                found.append((file.name, stat.st_size, stat.st_mtime_ns))
+                with suppress(OSError):  # Gone meanwhile, or the dangling link an editor locks a file with.
+                    stat = file.stat()
+                    found.append((file.name, stat.st_size, stat.st_mtime_ns))
         return tuple(found)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import date
 from decimal import Decimal
 from difflib import get_close_matches
@@ -13,10 +16,11 @@ from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from connector.errors import Misconfigured
 from contracts.amount import QUANTA, minor_digits
-from contracts.findings import Finding
+from contracts.findings import FINDINGS_MAX, Finding
 from contracts.voucher import Role
 
 ROWS_MAX = 200_000
@@ -56,10 +60,52 @@ def _dimensions(text: str) -> tuple[tuple[str, bool], ...]:
     return found
 
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+def _written(pattern: str, expected: str, fix: str) -> Callable[[Any], Any]:
+    """A check that a cell is written in one way only, before anything reads a number or a day into it."""
+    form = re.compile(pattern, re.ASCII)
+
+    def check(text: Any) -> Any:
+        if isinstance(text, str) and not form.fullmatch(text):
+            raise PydanticCustomError("written", "{expected}", {"expected": expected, "fix": fix})
+        return text
+
+    return check
+
+
+# No report has such letters in a code, so a row with one would never be chosen.
+_STRANGE = re.compile(r"[\uFF01-\uFF07\uFF0A-\uFF5E\u3000\u00A0]")
+
+
+def _code(text: str) -> str:
+    strange = next((each for each in text if _STRANGE.match(each) or not (each.isprintable() or each == " ")), None)
+    if strange is not None:
+        fix = "write it in half width" if "\uff01" <= strange <= "\uff5e" else "remove it"
+        got = f"a code without {strange!r} ({unicodedata.name(strange, 'a control character')})"
+        raise PydanticCustomError("written", "{expected}", {"expected": got, "fix": fix})
+    return text
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Key = Annotated[Text, AfterValidator(_code)]
+Whole = Annotated[
+    int, BeforeValidator(_written(r"0|-?[1-9][0-9]{0,5}", "a whole number", "write it with plain digits"))
+]
+Number = Annotated[
+    Decimal,
+    BeforeValidator(
+        _written(r"[0-9]{1,14}(\.[0-9]{1,12})?", "a number like 0.09", "write it with plain digits and a point")
+    ),
+]
+YesNo = Annotated[
+    bool, BeforeValidator(_written(r"(?i:yes|no|true|false)", "yes or no", "write yes or no, or leave it empty"))
+]
 Account = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,32}$")]
-Share = Annotated[Decimal, BeforeValidator(lambda text: text or "1"), Field(ge=0, le=1)]
-Day = Annotated[date, BeforeValidator(lambda text: date.fromisoformat(text) if isinstance(text, str) else text)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Day = Annotated[
+    date,
+    BeforeValidator(lambda text: date.fromisoformat(text) if isinstance(text, str) else text),
+    BeforeValidator(_written(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", "a day like 2025-03-31", "write year-month-day")),
+]
 Zone = Annotated[ZoneInfo, BeforeValidator(_time_zone)]
 
 
@@ -69,6 +115,12 @@ class BookRefused(Misconfigured):
     default_code = "MAP-210"
 
     def __init__(self, findings: Sequence[Finding]) -> None:
+        if len(findings) > FINDINGS_MAX:
+            rest = f"{len(findings) - FINDINGS_MAX + 1} more findings"
+            findings = [
+                *findings[: FINDINGS_MAX - 1],
+                bad("", "fewer faults", rest, "mend these first, then look again"),
+            ]
         super().__init__(
             "the mapping book is wrong:\n"
             + "\n".join(f"  {f.path}: expected {f.expected}, got {f.got}; {f.fix}" for f in findings)
@@ -87,7 +139,7 @@ class Row(BaseModel):
     keys: ClassVar[tuple[str, ...]]  # The columns that choose a row, the weightiest first.
 
     at: str
-    priority: int = Field(default=0, ge=-1000, le=1000)
+    priority: Whole = Field(default=0, ge=-1000, le=1000)
     valid_from: Day = date.min
     valid_to: Day = date.max
 
@@ -112,7 +164,7 @@ class CompanyRow(Row):
     currency: Annotated[str, AfterValidator(_currency)]
     time_zone: Zone | None = None
     posting_day: Literal["approval", "expense"] = "approval"  # Where the report states none.
-    year_start: Annotated[int, Field(ge=1, le=12)] = 1  # First month of the fiscal year.
+    year_start: Annotated[Whole, Field(ge=1, le=12)] = 1  # First month of the fiscal year.
     # tracked: an advance the ledger does not know is waited for; booked: what the OA pays and takes back is booked, too.
     advances: Literal["stated", "tracked", "booked"] = "stated"
     budgets: Literal["stop", "warn", "off"] = "stop"
@@ -123,8 +175,8 @@ class ChartRow(Row):
 
     keys = ("account",)
     account: Account
-    name_en: Key
-    name_zh: Key
+    name_en: Text
+    name_zh: Text
     dimensions: Annotated[tuple[tuple[str, bool], ...], BeforeValidator(_dimensions)] = ()
 
 
@@ -162,9 +214,9 @@ class TaxRow(Row):
     kind: InvoiceKindOrAny = ANY
     company: Key = ANY
     method: Method
-    rate: Annotated[Decimal, Field(gt=0, lt=1)] | None = None
+    rate: Annotated[Number, Field(gt=0, lt=1)] | None = None
     deductible: Share = Decimal(1)
-    certification: bool = False  # Deducted only once it is certified; until then the tax is pending.
+    certification: YesNo = False  # Deducted only once it is certified; until then the tax is pending.
 
     def model_post_init(self, context: Any) -> None:
         if (self.method in ("included", "fare_and_fuel")) is not (self.rate is not None):
@@ -198,7 +250,7 @@ class PerDiemRow(Row):
     category: Key
     currency: Annotated[str, AfterValidator(_currency)]
     company: Key = ANY
-    daily: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    daily: Number
     above: Key
 
     def model_post_init(self, context: Any) -> None:
@@ -226,7 +278,7 @@ class ToleranceRow(Row):
 
     keys = ("company",)
     company: Key = ANY
-    rounding_max: Annotated[Decimal, Field(ge=0, allow_inf_nan=False)]
+    rounding_max: Number
 
 
 RowT = TypeVar("RowT", bound=Row)
@@ -237,7 +289,7 @@ def read_table(name: str, content: bytes, row_type: type[RowT], findings: list[F
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        findings.append(bad(name, "UTF-8 text", f"a byte at {error.start} that is not", "save the file as CSV UTF-8"))
+        findings.append(not_utf_8(name, content, error, "save the file as CSV UTF-8"))
         return []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
@@ -250,6 +302,19 @@ def read_table(name: str, content: bytes, row_type: type[RowT], findings: list[F
         return []
 
 
+def not_utf_8(name: str, content: bytes, error: UnicodeDecodeError, fix: str) -> Finding:
+    """A file in another encoding, named where it is one that is met often."""
+    line = content[: error.start].count(b"\n") + 1
+    got = f"a byte at {error.start} that is not"
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        got = "UTF-16"
+    else:
+        with suppress(UnicodeDecodeError):
+            content.decode("gb18030")
+            got = f"a byte at {error.start} that is not (it reads as GB18030)"
+    return bad(f"{name}:{line}", "UTF-8 text", got, fix)
+
+
 def read_rows(
     at: str,
     header: Sequence[str],
@@ -259,6 +324,10 @@ def read_rows(
 ) -> list[RowT]:
     """The rows below a header, each with its place. Empty lines and such that begin with # are left out."""
     columns = [cell.strip() for cell in header]
+    wrong = _no_header(columns)
+    if wrong is not None:
+        findings.append(bad(at, "the names of the columns in the first line, between commas", *wrong))
+        return []
     if not _header_is_right(at, columns, row_type, findings):
         return []
     rows: list[RowT] = []
@@ -272,6 +341,19 @@ def read_rows(
         if row is not None:
             rows.append(row)
     return rows
+
+
+def _no_header(columns: Sequence[str]) -> tuple[str, str] | None:
+    """What stands where the header should, and what to do about it, where it is none at all."""
+    if not any(columns):
+        return "nothing", "write them"
+    if columns[0].startswith(("#", "sep=")):
+        return columns[0][:80], "move the line below them, or remove it"
+    if len(columns) == 1:
+        for sign, name in {";": "semicolons", "\t": "tabs", "，": "Chinese commas"}.items():
+            if sign in columns[0]:
+                return name, "save the file as CSV with commas"
+    return None
 
 
 def is_note(cells: Sequence[str]) -> bool:
@@ -336,10 +418,19 @@ def from_pydantic(at: str, error: ValidationError) -> list[Finding]:
             at,
             f"{'.'.join(map(str, detail['loc'])) or 'row'}: {detail['msg'].removeprefix('Value error, ')}",
             repr(detail["input"])[:80],
-            "correct it",
+            _how_to_mend(detail),
         )
         for detail in error.errors(include_url=False)
     ]
+
+
+def _how_to_mend(detail: ErrorDetails) -> str:
+    if detail["type"] == "written":
+        return str(detail["ctx"]["fix"])
+    if detail["type"] == "literal_error":
+        choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+        return near(str(detail["input"]), choices, "write one of them")
+    return "correct it"
 
 
 def overlaps(rows: Iterable[Row], findings: list[Finding]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from connector.translate import Book, BookRefused, load_book
 from connector.translate.book import STARTER, Scope
 from connector.translate.reader import read_book
+from connector.translate.tables import AccountRow
 from contracts import parse
 from contracts.expense import ExpenseReport
 
@@ -219,7 +221,7 @@ def test_yaml_tricks_are_refused(folder: Path, text: str) -> None:
 def test_a_table_that_is_not_utf_8_is_refused(folder: Path) -> None:
     (folder / "chart.csv").write_bytes("科目".encode("gb18030"))
 
-    assert ("chart.csv", "UTF-8 text / a byte at 0 that is not") in findings(folder)
+    assert ("chart.csv:1", "UTF-8 text / a byte at 0 that is not (it reads as GB18030)") in findings(folder)
 
 
 RULES = """rules:
@@ -297,8 +299,8 @@ def test_a_pair_adds_a_debit_and_a_credit_below_the_rules(folder: Path, change: 
     ("old", "new", "at", "fix"),
     [
         ("    when: amount", "    wen: amount", "book.yaml:47", "did you mean when?"),
-        ("amount > 5000", "amuont > 5000", "book.yaml:47, column 1", "did you mean amount?"),
-        ("amount > 5000", "amount / 7 > 5000", "book.yaml:47, column 1", "write round(... / ..., 2): what is divided has to be rounded"),
+        ("amount > 5000", "amuont > 5000", "book.yaml:47, column 11", "did you mean amount?"),
+        ("amount > 5000", "amount / 7 > 5000", "book.yaml:47, column 11", "write round(... / ..., 2): what is divided has to be rounded"),
         ("\"660299\"", "\"669299\"", "book.yaml:48", "did you mean 660299?"),
         ('account: "660207"\n  -', 'account: "6602077"\n  -', "book.yaml:44", "did you mean 660207?"),
         ("    priority: 5", "    priority: 5\n    merg: yes", "book.yaml:50", "did you mean merge?"),
@@ -374,3 +376,130 @@ def test_what_is_above_an_allowance_goes_to_a_category_that_has_an_account(folde
         file.write("travel.per_diem,CNY,*,180.00,travel.perdiem,,\n")
 
     assert fixes(folder) == [("per_diem.csv:5", "did you mean travel.per_diem?")]
+
+
+TAXI = "travel.taxi,*,*,660201,,,"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "at", "said"),
+    [
+        ("accounts.csv", TAXI, "ｔravel.taxi,*,*,660201,,,", "accounts.csv:6", "write it in half width"),
+        ("accounts.csv", TAXI, "travel.taxi,＊,*,660201,,,", "accounts.csv:6", "write it in half width"),
+        ("accounts.csv", TAXI, "travel.taxi\u200b,*,*,660201,,,", "accounts.csv:6", "ZERO WIDTH SPACE"),
+        ("accounts.csv", TAXI, "travel.taxi,*,*,660201,1_0,,", "accounts.csv:6", "write it with plain digits"),
+        ("accounts.csv", TAXI, "travel.taxi,*,*,660201,1.0,,", "accounts.csv:6", "write it with plain digits"),
+        ("accounts.csv", TAXI, "travel.taxi,*,*,660201,,20250101,", "accounts.csv:6", "a day like 2025-03-31"),
+        ("accounts.csv", TAXI, "travel.taxi,*,*,660201,,2025-W01-1,", "accounts.csv:6", "a day like 2025-03-31"),
+        ("accounts.csv", "category,", "# first\ncategory,", "accounts.csv:1", "move the line below"),
+        ("accounts.csv", "category,", "\ncategory,", "accounts.csv:1", "the names of the columns in the first line"),
+        ("tax.csv", "0.09", "9e-2", "tax.csv:13", "a number like 0.09"),
+        ("tax.csv", "0.09", "０.09", "tax.csv:13", "a number like 0.09"),
+        ("tax.csv", "stated,,,yes", "stated,,,on", "tax.csv:8", "write yes or no"),
+        ("tax.csv", "stated,,,yes", "statd,,,yes", "tax.csv:8", "did you mean stated?"),
+        ("per_diem.csv", "180.00", "1e999999", "per_diem.csv:2", "a number like 0.09"),
+        ("book.yaml", "    merge: yes", "    merge: yes\n    when:", "book.yaml:56", "a value for when, got nothing"),
+        ("book.yaml", "    merge: yes", "    merge: yes\n    account: ~", "book.yaml:56", "a value for account"),
+        ("book.yaml", "    merge: yes", "    merge: on", "book.yaml:55", "write yes or no"),
+        ("book.yaml", "    merge: yes", "    merge: yes\n    priority: 0123", "book.yaml:56", "plain digits"),
+        ("book.yaml", "    merge: yes", "    memo: !!binary aGVsbG8=", "book.yaml:55", "without a tag"),
+        ("book.yaml", "    merge: yes", "    merge: yes\x01", "book.yaml:55", "the control character"),
+        ("book.yaml", 'memo: "{description}', 'memo: "{Description}', "book.yaml:41", "did you mean description?"),
+        ("book.yaml", 'memo: "{description}', 'memo: "{description', "book.yaml:41", "close the braces"),
+        ("book.yaml", 'memo: "{description}"', 'memo: "{{description}}"', "book.yaml:41", "close the braces"),
+    ],
+)
+def test_what_could_be_read_in_two_ways_is_refused(
+    folder: Path, change: Change, name: str, old: str, new: str, at: str, said: str
+) -> None:
+    if name == "per_diem.csv":
+        (folder / name).write_text("category,currency,daily,above\ntravel.per_diem,CNY,180.00,travel.meal\n", "utf-8")
+    change(name, old, new)
+
+    with pytest.raises(BookRefused) as refused:
+        load_book(folder)
+
+    assert any(finding.path == at and said in str(finding) for finding in refused.value.findings), refused.value
+
+
+@pytest.mark.parametrize(("sign", "name"), [(";", "semicolons"), ("\t", "tabs"), ("，", "Chinese commas")])
+def test_a_table_with_other_signs_than_commas_is_told_in_one_sentence(folder: Path, sign: str, name: str) -> None:
+    text = (folder / "tax.csv").read_text("utf-8")
+    (folder / "tax.csv").write_text(text.replace(",", sign), "utf-8")
+
+    assert findings(folder) == [("tax.csv:1", f"the names of the columns in the first line, between commas / {name}")]
+
+
+@pytest.mark.parametrize("table", ["companies", "accounts", "roles", "tax", "chart"])
+def test_a_table_without_rows_is_refused(folder: Path, table: str) -> None:
+    header, _, _ = (folder / f"{table}.csv").read_text("utf-8").partition("\n")
+    (folder / f"{table}.csv").write_text(header + "\n", "utf-8")
+
+    assert (f"{table}.csv", f"at least one row in {table} / none") in findings(folder)
+
+
+def test_a_link_leads_to_a_file_of_the_folder_only(folder: Path) -> None:
+    (folder / "data").mkdir()
+    (folder / "tax.csv").rename(folder / "data" / "tax.csv")
+    (folder / "tax.csv").symlink_to("data/tax.csv")
+    assert load_book(folder).taxes
+
+    (folder / "data" / "tax.csv").rename(folder.parent / "tax.csv")
+    (folder / "tax.csv").unlink()
+    (folder / "tax.csv").symlink_to("../tax.csv")
+
+    assert findings(folder) == [("tax.csv", "a file in book / a link out of it")]
+
+
+def test_a_pipe_is_no_table_and_keeps_nobody_waiting(folder: Path) -> None:
+    (folder / "tax.csv").unlink()
+    os.mkfifo(folder / "tax.csv")
+
+    assert findings(folder) == [("tax.csv", "a readable file in book / no plain file")]
+
+
+def test_of_very_many_faults_the_first_hundred_are_told(folder: Path) -> None:
+    with (folder / "accounts.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"c{number},*,*,000000,,,\n" for number in range(500))
+
+    found = findings(folder)
+
+    assert len(found) == 100
+    assert found[-1] == ("", "fewer faults / 401 more findings")
+
+
+@pytest.mark.parametrize(
+    ("written", "at"),
+    [
+        ("'line.project == \"it\" and amuont > 5'", "book.yaml:43, column 37"),
+        ("\"line.project == 'it' and amuont > 5\"", "book.yaml:43, column 37"),
+        ('"line.project == \\"it\\" and amuont > 5"', "book.yaml:43, column 39"),
+        ("line.project == '出差'\n      and amuont > 5", "book.yaml:44, column 11"),
+        ("|\n      line.project == '出差'\n\n      and amuont > 5", "book.yaml:46, column 11"),
+        (">-\n      line.project == '出差'\n      and amuont > 5", "book.yaml:45, column 11"),
+    ],
+)
+def test_a_refused_expression_is_named_at_its_line_and_column_of_the_file(
+    ruled: Path, change: Change, written: str, at: str
+) -> None:
+    change("book.yaml", 'line.project == "FAIR" and amount > 100', written)
+
+    assert (at, "did you mean amount?") in fixes(ruled)
+
+
+def test_a_category_that_the_accounts_table_lacks_is_a_slip_of_the_pen(ruled: Path, change: Change) -> None:
+    change("book.yaml", '== "travel.hotel"', '== "travel.hotle"')
+
+    assert ("book.yaml:48, column 44", "did you mean travel.hotel?") in fixes(ruled)
+
+
+def test_rows_for_a_question_are_found_in_their_order(folder: Path) -> None:
+    with (folder / "accounts.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"*,D{number},*,660202,,,\n" for number in range(2000))
+        file.write("travel.taxi,D77,*,660204,,,\n")
+    book = load_book(folder)
+
+    rows = book.rows_for(AccountRow, "travel.taxi", "D77", "C01")
+
+    assert [row.account for row in rows] == ["660204", "660201", "660202"]
+    assert account(book, "whatever", "D77") == "660202"
