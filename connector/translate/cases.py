@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from connector.correct import Facts
 from connector.facts import Period
 from connector.translate.book import Book
-from connector.translate.tables import ANY, bad
+from connector.translate.tables import ANY, bad, near
 from connector.translate.voucher import Refusal, Terms
 from connector.translate.yaml_text import Place, read_yaml
 from contracts.advance import AdvancePaid, AdvanceReturned
@@ -35,6 +35,7 @@ CASE_BYTES_MAX = 4 * 1024 * 1024
 CASES_MAX = 20_000
 KINDS: tuple[str, ...] = get_args(InvoiceKind)
 SAYS = ("Dr", "Cr", "on", "as", "origin", "corrected", "refused", "waits")
+_THOUSANDS = re.compile(r"\d,\d{3}(?!\d)")
 _SIDES = {"借": "Dr", "贷": "Cr"}
 _CLAUSES = (
     "card", "supplier", "personal", "department", "project", "cost_centre", "dated", "described", "days", "share", "invoice",
@@ -66,6 +67,10 @@ _FORMS = {
     "air": "air 1000.00 + 60.00 + 50.00 (fare, fuel, airport fee)",
 }
 _LINE_FORM = "category amount [currency @ rate], clause, clause"
+_STATEMENTS = (
+    "company", "currency", "number", "title", "posting_date", "submitted_on", "approved_at", "total", "version", "employee",
+    "advance", "paid", "payee", "advanced", "returned", "then", "paid_out", "declared", "reversed", "closed", "accrued",
+)  # fmt: skip
 _REPORT = TypeAdapter(ExpenseReport)
 _LINE = TypeAdapter(Line)
 _ADVANCES: Mapping[str, TypeAdapter[Any]] = {
@@ -331,7 +336,9 @@ def _read_left(draft: _Draft, text: str, at: str, findings: list[Finding]) -> No
         findings.append(bad(at, error.expected, text[:80], error.fix))
     except (ValueError, IndexError, KeyError, InvalidOperation):
         word = text.split()[0]
-        findings.append(bad(at, _FORMS.get(word, _LINE_FORM), text[:80], "write it in this form"))
+        fix = "write it in this form"
+        fix = fix if word in _STATEMENTS else near(word, _STATEMENTS, fix)
+        findings.append(bad(at, _FORMS.get(word, _LINE_FORM), text[:80], fix))
 
 
 class _Unreadable(Exception):
@@ -434,6 +441,8 @@ def _rate(value: str) -> dict[str, str]:
 
 def _read_line(text: str, number: int) -> dict[str, Any]:
     """`travel.hotel 1060.00, card, vat_special 1000.00 + 60.00 certified`."""
+    if _THOUSANDS.search(text):
+        raise _Unreadable(_LINE_FORM, "write the amount without commas: 1060.00")
     first, *clauses = [clause.strip() for clause in text.split(",")]
     category, amount, *foreign = first.split()
     Decimal(amount)

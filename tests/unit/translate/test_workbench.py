@@ -170,6 +170,22 @@ def test_a_word_that_is_nearly_right_is_guessed(book: Book) -> None:
     assert finding.fix == "did you mean card?"
 
 
+@pytest.mark.parametrize(
+    ("statement", "fix"),
+    [
+        ("employe E017 D01", "did you mean employee?"),
+        ("postingdate 2025-01-01", "did you mean posting_date?"),
+        ("closed March", "write it in this form"),
+        ("travel.taxi 1,060.00", "write the amount without commas: 1060.00"),
+        ("travel.hotel 1060.00, vat_special 1,000.00 + 60.00", "write the amount without commas: 1060.00"),
+    ],
+)
+def test_what_was_probably_meant_is_said(book: Book, statement: str, fix: str) -> None:
+    _, [finding] = read(f"# x\n{statement}", book)
+
+    assert finding.fix == fix
+
+
 @given(text=st.text(alphabet="ab#|:,-@ \n0.>[]{}&*\t", max_size=200), name=st.sampled_from(["t.case", "t.yaml"]))
 def test_no_text_makes_reading_raise(text: str, name: str) -> None:
     read(text, load_book(), name)
