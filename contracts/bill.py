@@ -6,17 +6,15 @@ import datetime as dt
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from contracts.amount import DecimalText, decimal_text, quantum
-from contracts.fields import Code, Company, Contract, Currency, Day, Text
-from contracts.findings import Finding, Refused, refused
+from contracts.fields import Code, Contract
 from contracts.voucher import (
     LINES_MAX,
-    VOUCHER_BYTES_MAX,
     DocumentRef,
     Purpose,
     Role,
@@ -24,8 +22,12 @@ from contracts.voucher import (
     Unbalanced,
     Voucher,
     VoucherLine,
-    WireDocument,
+    WireHeader,
     WireLine,
+    fields_of,
+    lines_of,
+    read_wire,
+    unbalanced,
 )
 from contracts.voucher import to_dict as voucher_to_dict
 
@@ -232,21 +234,10 @@ def to_json(document: ErpDocument) -> bytes:
 _Lines = Annotated[tuple[WireLine, ...], Field(max_length=LINES_MAX)]
 
 
-class _WireHeader(Contract):
-    company: Company
-    reference: Code
-    document: WireDocument
-    purpose: Purpose
-    date: Day
-    currency: Currency
-    total: DecimalText
-    memo: Text | None = None
-    reverses: Code | None = None
-
-
-class WirePayableBill(_WireHeader):
+class WirePayableBill(WireHeader):
     """The wire shape of a payable bill, for its JSON Schema and for reading it from outside."""
 
+    total: DecimalText
     lines: _Lines
     advances: _Lines
     parties: _Lines
@@ -257,9 +248,10 @@ class WireItem(Contract):
     entries: Annotated[tuple[WireLine, ...], Field(min_length=1, max_length=LINES_MAX)]
 
 
-class WireExpenseDocument(_WireHeader):
+class WireExpenseDocument(WireHeader):
     """The wire shape of an expense document, for its JSON Schema and for reading it from outside."""
 
+    total: DecimalText
     employee: Code | None = None
     items: Annotated[tuple[WireItem, ...], Field(max_length=LINES_MAX)]
     advances: _Lines
@@ -268,52 +260,24 @@ class WireExpenseDocument(_WireHeader):
     to_supplier: _Lines
 
 
-_Wire = TypeVar("_Wire", bound=_WireHeader)
 _BILL = TypeAdapter(WirePayableBill)
 _EXPENSE = TypeAdapter(WireExpenseDocument)
 
 
 def parse_payable_bill(body: bytes) -> PayableBill:
     """The bill in these wire bytes. Raises Refused with every finding, also where it does not balance."""
-    wire = _read(_BILL, body)
+    wire = read_wire(_BILL, body)
     try:
-        return PayableBill(**_fields(wire))
+        return PayableBill(**fields_of(wire))
     except Unbalanced as error:
-        raise _unbalanced(wire, error) from None
+        raise unbalanced(wire, error) from None
 
 
 def parse_expense_document(body: bytes) -> ExpenseDocument:
     """The expense document in these wire bytes. Raises Refused with every finding, also where it does not balance."""
-    wire = _read(_EXPENSE, body)
-    items = tuple(ExpenseItem(item.source_line, _lines(item.entries)) for item in wire.items)
+    wire = read_wire(_EXPENSE, body)
+    items = tuple(ExpenseItem(item.source_line, lines_of(item.entries)) for item in wire.items)
     try:
-        return ExpenseDocument(**_fields(wire) | {"items": items})
+        return ExpenseDocument(**fields_of(wire), items=items)
     except Unbalanced as error:
-        raise _unbalanced(wire, error) from None
-
-
-def _read(shape: TypeAdapter[_Wire], body: bytes) -> _Wire:
-    if len(body) > VOUCHER_BYTES_MAX:
-        raise Refused(
-            Finding("CON-104", "", f"at most {VOUCHER_BYTES_MAX} bytes", f"{len(body)} bytes", "split the document")
-        )
-    try:
-        return shape.validate_json(body)
-    except ValidationError as error:
-        raise refused(error) from None
-
-
-def _fields(wire: _WireHeader) -> dict[str, Any]:
-    document = DocumentRef(wire.document.type, wire.document.number, wire.document.version)
-    found = {name: _lines(value) if isinstance(value, tuple) else value for name, value in wire if name != "items"}
-    return found | {"document": document}
-
-
-def _lines(wire: Iterable[WireLine]) -> tuple[VoucherLine, ...]:
-    return tuple(VoucherLine(**dict(line)) for line in wire)
-
-
-def _unbalanced(wire: _WireHeader, error: Unbalanced) -> Refused:
-    return Refused(
-        Finding("CON-140", "", f"a balanced document in {wire.currency}", str(error), "correct the lines or the total")
-    )
+        raise unbalanced(wire, error) from None

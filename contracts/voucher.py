@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import orjson
 from pydantic import Field, TypeAdapter, ValidationError
@@ -323,8 +323,8 @@ class WireLine(Contract):
     origin_period: Code | None = None
 
 
-class WireVoucher(Contract):
-    """The wire shape of a voucher, for its JSON Schema and for reading it from outside."""
+class WireHeader(Contract):
+    """What the wire shapes of a voucher and of its documents have in common."""
 
     company: Company
     reference: Code
@@ -332,63 +332,55 @@ class WireVoucher(Contract):
     purpose: Purpose
     date: Day
     currency: Currency
-    lines: Annotated[tuple[WireLine, ...], Field(min_length=2, max_length=LINES_MAX)]
-    total_debit: DecimalText
-    total_credit: DecimalText
     memo: Text | None = None
     reverses: Code | None = None
 
 
+class WireVoucher(WireHeader):
+    """The wire shape of a voucher, for its JSON Schema and for reading it from outside."""
+
+    lines: Annotated[tuple[WireLine, ...], Field(min_length=2, max_length=LINES_MAX)]
+    total_debit: DecimalText
+    total_credit: DecimalText
+
+
+WireT = TypeVar("WireT", bound=WireHeader)
 _WIRE = TypeAdapter(WireVoucher)
 
 
 def parse_voucher(body: bytes) -> Voucher:
     """The voucher in these wire bytes. Raises Refused with every finding, also where it does not balance."""
+    wire = read_wire(_WIRE, body)
+    try:
+        return Voucher(**fields_of(wire))
+    except Unbalanced as error:
+        raise unbalanced(wire, error) from None
+
+
+def read_wire(shape: TypeAdapter[WireT], body: bytes) -> WireT:
+    """The wire shape in these bytes. Raises Refused with every finding."""
     if len(body) > VOUCHER_BYTES_MAX:
         raise Refused(
             Finding("CON-104", "", f"at most {VOUCHER_BYTES_MAX} bytes", f"{len(body)} bytes", "split the document")
         )
     try:
-        wire = _WIRE.validate_json(body)
+        return shape.validate_json(body)
     except ValidationError as error:
         raise refused(error) from None
-    try:
-        return Voucher(
-            wire.company,
-            wire.reference,
-            DocumentRef(wire.document.type, wire.document.number, wire.document.version),
-            wire.purpose,
-            wire.date,
-            wire.currency,
-            tuple(
-                VoucherLine(
-                    line.side,
-                    line.account,
-                    line.amount,
-                    line.role,
-                    line.dimensions,
-                    line.memo,
-                    line.rule,
-                    line.source_line,
-                    line.currency,
-                    line.amount_in_currency,
-                    line.rate,
-                    line.origin_period,
-                )
-                for line in wire.lines
-            ),
-            wire.total_debit,
-            wire.total_credit,
-            wire.memo,
-            wire.reverses,
-        )
-    except Unbalanced as error:
-        raise Refused(
-            Finding(
-                "CON-140",
-                "",
-                f"a balanced voucher in {wire.currency} ({minor_digits(wire.currency)} decimals)",
-                str(error),
-                "correct the lines",
-            )
-        ) from None
+
+
+def fields_of(wire: WireHeader) -> dict[str, Any]:
+    """The wire's fields as a voucher or a document takes them, its lines as voucher lines."""
+    found = {name: lines_of(value) if isinstance(value, tuple) else value for name, value in wire if name != "items"}
+    return found | {"document": DocumentRef(wire.document.type, wire.document.number, wire.document.version)}
+
+
+def lines_of(wire: Iterable[WireLine]) -> tuple[VoucherLine, ...]:
+    """Lines on the wire as voucher lines."""
+    return tuple([VoucherLine(**line.__dict__) for line in wire])
+
+
+def unbalanced(wire: WireHeader, error: Unbalanced) -> Refused:
+    """The refusal of what does not balance."""
+    expected = f"a balanced voucher in {wire.currency} ({minor_digits(wire.currency)} decimals)"
+    return Refused(Finding("CON-140", "", expected, str(error), "correct the lines"))
