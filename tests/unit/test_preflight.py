@@ -14,8 +14,8 @@ import pytest
 from connector.facts import GROUP, Balance, BalanceKey, Facts, KnownRecord, Period, RecordKey, Use
 from connector.preflight import Answer, budget_of, claimed_invoices, covers, examine, next_open_day, reserved
 from connector.translate.book import STARTER, Book
-from connector.translate.reader import load_book, read_book
 from connector.translate.cases import read_cases
+from connector.translate.reader import load_book, read_book
 from contracts.expense import ExpenseReport
 from contracts.findings import Finding
 from contracts.voucher import VoucherLine
