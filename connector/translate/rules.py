@@ -275,7 +275,9 @@ def _memo(template: str | None, at: str, findings: list[Finding]) -> MemoOf | No
             )
             return None
     if any("{" in text or "}" in text for text in parts[::2]):
-        findings.append(bad(at, "memo fields like {description}", template, "close the braces, or leave them out"))
+        findings.append(
+            bad(at, f"memo fields {', '.join(_MEMO_FIELDS)}", template, "close the braces, or leave them out")
+        )
         return None
     if len(parts) == 3 and not parts[0] and not parts[2]:
         return _MEMO_FIELDS[parts[1]]
