@@ -141,7 +141,8 @@ def settle_terms(
 def next_open_day(periods: Sequence[Period], start: date, approved: date) -> date | None:
     """The first day from `start` on whose period takes what was approved then."""
     # Another period can only begin where one begins or one has ended.
-    turns = {day for period in periods for day in (period.starts_on, period.ends_on + _DAY) if day > start}
+    ended = (period.ends_on + _DAY for period in periods if period.ends_on < date.max)
+    turns = {day for day in (*(period.starts_on for period in periods), *ended) if day > start}
     for day in [start, *sorted(turns)]:
         period = period_of(periods, day)
         if period is not None and period.takes(approved):

@@ -219,6 +219,12 @@ def test_the_next_open_day_lies_in_a_period_that_takes_it(known: str, start: str
     assert str(next_open_day(months, date.fromisoformat(start), date.fromisoformat(approved))) == expected
 
 
+def test_a_period_may_end_on_the_last_day_there_is() -> None:
+    for_ever = Period("2025", date(2025, 1, 1), date.max, "closed")
+
+    assert next_open_day([for_ever], date(2025, 4, 10), date(2025, 4, 10)) is None
+
+
 PROJECT = f"{TAXI}, project P1"
 SHARED = f"{TAXI}, share 0.5 D01 P1, share 0.5 D02 P2"
 
