@@ -11,31 +11,42 @@ from importlib.resources import files
 from contracts.codes import all_codes
 from contracts.findings import Finding
 
+DEPTH_MAX = 5  # Phrases inside phrases: a note, its sentence, what that expects, a message, and one to spare.
 _HOLE = re.compile(r"\{(\w+)\}")
+_PLACE, _REFERENCE = re.compile(r"[^\s:;,]+"), re.compile(r"[^\s:;,]*[-/][^\s:;,]*")
 _NUMBER, _DAY = re.compile(r"-?[0-9][0-9.]*"), re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_SHAPES = {"n": _NUMBER, "m": _NUMBER, "day": _DAY, "end": _DAY}  # What the holes of these names take.
+# What the holes of these names take.
+_SHAPES = {"n": _NUMBER, "m": _NUMBER, "day": _DAY, "end": _DAY, "reference": _REFERENCE, "place": _PLACE}
 
 
 def chinese(text: str) -> str | None:
     """The text in Chinese, or None where it is no phrase of ours. The values in it stay as they are."""
+    return _chinese(text, DEPTH_MAX)
+
+
+def _chinese(text: str, depth: int) -> str | None:
     exact, templates = _read()
     if text in exact:
         return exact[text]
+    if depth == 0:
+        return None
     for pieces, translation in templates:
         values = _values(pieces, text)
-        if values is not None and (said := _said(values, exact)) is not None:
+        if values is not None and (said := _said(values, exact, depth - 1)) is not None:
             return _HOLE.sub(lambda hole: said[hole[1]], translation)
     return None
 
 
-def _said(values: Mapping[str, str], exact: Mapping[str, str]) -> dict[str, str] | None:
-    """The values as they stand in Chinese, or None where one that must be a phrase is none."""
+def _said(values: Mapping[str, str], exact: Mapping[str, str], depth: int) -> dict[str, str] | None:
+    """The values as they stand in Chinese, or None where one is not what its hole takes."""
     said = {}
     for name, value in values.items():
         if name.isupper():
-            phrase = exact.get(f"={value}") or chinese(value)
+            phrase = exact.get(f"={value}")
+        elif name in _SHAPES:
+            phrase = value if _SHAPES[name].fullmatch(value) else None
         else:
-            phrase = value if name not in _SHAPES or _SHAPES[name].fullmatch(value) else None
+            phrase = (_chinese(value, depth) if name[0].isupper() else None) or value
         if phrase is None:
             return None
         said[name] = phrase

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from starlette.responses import Response
 
 from contracts import Finding, code
+from contracts.phrases import in_chinese
 
 PROBLEM = "application/problem+json"
 TYPE = "urn:oa-erp-connector:code:"
@@ -55,11 +55,10 @@ class Problem(Exception):
 
 
 def told(finding: Finding, language: Language) -> dict[str, str]:
-    """A finding as JSON-able values; in zh what it means and how to mend it come from the catalogue of codes."""
+    """A finding as JSON-able values; in zh with the title of its code."""
     if language == "en":
         return finding.as_dict()
-    known = code(finding.code)
-    return {"title": known.title_zh, **replace(finding, fix=known.fix_zh).as_dict()}
+    return {"title": code(finding.code).title_zh, **in_chinese(finding).as_dict()}
 
 
 def language_of(accepted: str | None) -> Language:
@@ -88,8 +87,10 @@ def _weight(parameters: str) -> int:
 def _detail(first: Finding, more: int, *, zh: bool) -> str:
     known = code(first.code)
     if zh:
-        rest = f"(另有 {more} 项)" if more else ""
-        return f"{known.meaning_zh}{known.fix_zh}{rest}"
+        said = in_chinese(first)
+        at = f"{said.path}：" if said.path else ""
+        rest = f"（另有 {more} 项）" if more else ""
+        return f"{known.meaning_zh}{at}应为 {said.expected}，实为 {said.got}；{said.fix}{rest}"
     at = f"{first.path}: " if first.path else ""
     rest = f" (and {more} more)" if more else ""
     return f"{known.meaning_en} {at}expected {first.expected}, got {first.got}; {first.fix}{rest}"

@@ -14,18 +14,19 @@ from connector.translate.preview import Preview
 from connector.translate.trace import Lang, LineTrace
 from contracts.amount import Amount
 from contracts.codes import code
+from contracts.phrases import chinese, in_chinese
 from contracts.voucher import Voucher, VoucherLine
 
 _WORDS: Mapping[Lang, Mapping[str, str]] = {
     "en": {
         "account": "Account", "dimensions": "Dimensions", "debit": "Debit", "credit": "Credit", "why": "Why", "total": "Total",
         "plan": "Plan", "date": "Date", "reference": "Reference", "refused": "Would not be booked", "waits": "Waits for", "fix": "Fix",
-        "got": "got", "expected": "expected", "book": "Mapping book",
+        "got": ", got", "expected": "expected", "book": "Mapping book", ":": ":",
     },
     "zh": {
         "account": "科目", "dimensions": "辅助核算", "debit": "借方", "credit": "贷方", "why": "原因", "total": "合计",
         "plan": "计划", "date": "日期", "reference": "外部编号", "refused": "不会入账", "waits": "等待", "fix": "处理",
-        "got": "实际", "expected": "应为", "book": "映射手册",
+        "got": "，实为", "expected": "应为", "book": "映射手册", ":": "：",
     },
 }  # fmt: skip
 
@@ -46,7 +47,7 @@ def render(shown: Preview, lang: Lang = "en") -> RenderableType:
     )
     foot = Text(f"{words['book']} {shown.book[:12]}", style="dim")
     if shown.plan is not None:
-        foot = Text(f"{words['plan']}: {shown.plan.reason}   ").append_text(foot)
+        foot = Text(f"{words['plan']}{words[':']} {_said(shown.plan.reason, lang)}   ").append_text(foot)
     return Group(head, _lines(voucher, shown.trace, words, lang), foot)
 
 
@@ -81,17 +82,21 @@ def _why(line: VoucherLine, made: LineTrace, lang: Lang) -> Text:
     return why
 
 
+def _said(text: str, lang: Lang) -> str:
+    return (chinese(text) or text) if lang == "zh" else text
+
+
 def _refusal(shown: Preview, words: Mapping[str, str], lang: Lang) -> RenderableType:
-    said = [Text(f"{words['refused']}:", style="bold red")]
-    for finding in shown.findings:
-        entry = code(finding.code)
+    said = [Text(f"{words['refused']}{words[':']}", style="bold red")]
+    for found in shown.findings:
+        entry, finding = code(found.code), in_chinese(found) if lang == "zh" else found
         line = Text(f"  {finding.code} ", style="bold").append(entry.title_zh if lang == "zh" else entry.title_en)
         line.append(
-            f"\n    {finding.path or '-'}: {words['expected']} {finding.expected}, {words['got']} {finding.got}",
+            f"\n    {finding.path or '-'}{words[':']} {words['expected']} {finding.expected}{words['got']} {finding.got}",
             style="not bold",
         )
-        line.append(f"\n    {words['fix']}: {entry.fix_zh if lang == 'zh' else finding.fix}", style="not bold")
+        line.append(f"\n    {words['fix']}{words[':']} {finding.fix}", style="not bold")
         said.append(line)
     if shown.waits_for:
-        said.append(Text(f"{words['waits']}: {', '.join(shown.waits_for)}"))
+        said.append(Text(f"{words['waits']}{words[':']} {', '.join(shown.waits_for)}"))
     return Group(*said)

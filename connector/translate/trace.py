@@ -16,6 +16,10 @@ from contracts.expense import ExpenseReport, Line
 from contracts.voucher import Voucher
 
 Lang = Literal["en", "zh"]
+_INVOICES_ZH: Mapping[str, str] = {
+    "vat_special": "增值税专用发票", "vat_ordinary": "增值税普通发票", "rail": "铁路电子客票", "air": "航空行程单",
+    "coach": "公路、水路客票", "toll": "通行费发票", "red_special": "红字专用发票", "foreign": "境外票据",
+}  # fmt: skip
 _COSTS = ("expense", "accrual")
 
 
@@ -204,11 +208,11 @@ def _sentence(part: Part, report: ExpenseReport) -> tuple[str, str]:
 def _less(line: Line, deduction: Deduction | None) -> tuple[str, str]:
     less = less_zh = ""
     if deduction is not None:
-        less, less_zh = f" less tax {deduction.tax:f}", f"，减税额 {deduction.tax:f}"
+        less, less_zh = f" less tax {deduction.tax:f}", f"，扣除进项税额 {deduction.tax:f}"
     elif line.invoice is not None and line.invoice.kind != "none":
         less, less_zh = ", its tax stays in the cost", "，税额计入成本"
     if line.personal:
-        less, less_zh = f"{less} less personal {line.personal:f}", f"{less_zh}，减个人消费 {line.personal:f}"
+        less, less_zh = f"{less} less personal {line.personal:f}", f"{less_zh}，扣除个人消费 {line.personal:f}"
     return less, less_zh
 
 
@@ -224,11 +228,11 @@ def _taken(line: Line, deduction: Deduction | None) -> tuple[str, str]:
     if stated:
         en, zh = (
             f"tax {deduction.tax:f} as stated on the {invoice.kind} invoice",
-            f"{invoice.kind} 发票注明税额 {deduction.tax:f}",
+            f"{_INVOICES_ZH[invoice.kind]}注明税额 {deduction.tax:f}",
         )
     elif row.method == "fare_and_fuel":
         en = f"tax {deduction.tax:f} inside fare and fuel at {row.rate:f}, without the airport fee"
-        zh = f"票价与燃油费内含税额 {deduction.tax:f}（税率 {row.rate:f}，不含机建费）"
+        zh = f"票价与燃油附加费内含税额 {deduction.tax:f}（税率 {row.rate:f}，不含机场建设费）"
     else:
         en, zh = (
             f"tax {deduction.tax:f} inside the ticket at {row.rate:f}",

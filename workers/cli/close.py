@@ -108,7 +108,7 @@ def _show(found: Sequence[tuple[str, Obstacle]], every: bool) -> None:
             one.number,
             "" if one.amount is None else f"{one.amount:,f} {one.currency}",
             f"{one.code} {code_title(one.code)}" if one.code else "",
-            one.what,
+            translated(one.what, lang),
             f"{one.since:%Y-%m-%d}",
         )
         for name, one in shown
@@ -215,12 +215,13 @@ def set_(
             reason=reason,
             detail={"from": was, "to": state},
         )
-        left = len(closing.obstacles(tx, company, after.starts_on, after.ends_on, opened.book()))
+        left = closing.obstacles(tx, company, after.starts_on, after.ends_on, opened.book())
     if as_json:
         emit(_period_fields(company, after))
     note("period_set", company=company, period=period, state=translated(state, STATE.language))
     if state != "open" and left:
-        note("closed_anyway", count=left)
+        sums = ", ".join(f"{total:f} {currency}" for currency, total in _sums(left).items())
+        note("closed_anyway", count=len(left), amounts=f" ({sums})" if sums else "")
         hint(f"close check --period {period} --company {company}")
 
 

@@ -19,9 +19,11 @@ from workers.cli.output import (
     masked,
     note,
     out,
+    readable,
     table,
 )
 from workers.cli.state import FINDINGS, STATE
+from workers.cli.texts import say, translated
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Row
@@ -131,7 +133,8 @@ def _cause_fields(cause: Cause) -> dict[str, Any]:
 
 def _row(row: Row[Any]) -> tuple[object, ...]:
     amount = f"{row.amount} {row.currency}" if row.amount else ""
-    return (row.id, row.code, row.number, amount, row.message, row.state, f"{row.created_at:%Y-%m-%d %H:%M}")
+    message, state = translated(row.message, STATE.language), state_said(row.state)
+    return (row.id, row.code, row.number, amount, message, state, f"{row.created_at:%Y-%m-%d %H:%M}")
 
 
 @letters.command()
@@ -179,9 +182,9 @@ def show(
 
 
 def _tell(row: Row[Any], findings: Sequence[dict[str, str]]) -> None:
-    out(f"{row.id}  {row.code}  {code_title(row.code)}  ({row.state})")
+    out(f"{row.id}  {row.code}  {code_title(row.code)}  ({state_said(row.state)})")
     out(f"   {code_meaning(row.code)}")
-    out(f"   {row.message}")
+    out(f"   {translated(row.message, STATE.language)}")
     out(f"→  {code_fix(row.code)}")
     out()
     names = (
@@ -196,15 +199,28 @@ def _tell(row: Row[Any], findings: Sequence[dict[str, str]]) -> None:
         "resolved_by",
         "resolution",
     )
-    table("", ("", ""), [(name, getattr(row, name)) for name in names if getattr(row, name) not in (None, "", 0)])
+    known = [(name, getattr(row, name)) for name in names if getattr(row, name) not in (None, "", 0)]
+    table("", ("", ""), [(translated(name, STATE.language), value) for name, value in known])
     if findings:
+        from contracts import Finding
+
         out()
-        rows = [
-            (f["code"], f["path"], f["expected"], f["got"], code_fix(f["code"]) if STATE.language == "zh" else f["fix"])
-            for f in findings
-        ]
+        rows = [(f.code, f.path, f.expected, f.got, f.fix) for f in (readable(Finding(**f)) for f in findings)]
         table("", ("code", "where", "expected", "got", "do"), rows)
     out()
+
+
+def state_said(state: str) -> str:
+    """The state of a dead letter, in the chosen language."""
+    lang = STATE.language
+    match state:
+        case "open":
+            return say("letter_open", lang)
+        case "replayed":
+            return say("letter_replayed", lang)
+        case "resolved":
+            return say("letter_resolved", lang)
+    return say("letter_discarded", lang)
 
 
 def _careful(finding: dict[str, str]) -> dict[str, str]:

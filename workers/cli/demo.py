@@ -10,7 +10,7 @@ import typer
 from workers.cli.base import AsJson, app
 from workers.cli.output import emit, hint, leave, note, out, progress, table
 from workers.cli.state import BUG, FINDINGS, OK, STATE
-from workers.cli.texts import say
+from workers.cli.texts import say, translated
 
 
 @app.command()
@@ -60,23 +60,21 @@ def demo(
         for number, v in result.vouchers
     ]
     columns = ("ERP", "date", "report", "version", "lines", "debit", "credit")
-    table(say("demo_vouchers", lang), columns, rows, right=("lines", "debit", "credit"), translate=False)
+    table(say("demo_vouchers", lang), columns, rows, right=("lines", "debit", "credit"))
     out()
     table(
         say("demo_letters", lang),
         ("id", "code", "why"),
-        [(r.id, r.code, r.message) for r in result.letters],
+        [(r.id, r.code, translated(r.message, lang)) for r in result.letters],
         right=("id",),
-        translate=False,
     )
     out()
-    totals = [("expected", result.expected), ("ledger", result.ledger), ("ERP", result.erp)]
+    totals = [(say("demo_expected", lang), result.expected), ("ledger", result.ledger), ("ERP", result.erp)]
     table(
         say("demo_totals", lang),
         ("", "CNY"),
-        [(name, f"{total:,.2f}") for name, total in totals],
+        [(translated(name, lang), f"{total:,.2f}") for name, total in totals],
         right=("CNY",),
-        translate=False,
     )
     for difference in result.differences:
         out(f"✗ {difference}")

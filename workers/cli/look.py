@@ -50,7 +50,11 @@ def config_show(as_json: AsJson = False) -> None:
     if as_json:
         emit({name: {"value": value, "from": where} for name, value, where in rows})
     else:
-        table("", ("setting", "value", "from"), rows)
+        table(
+            "",
+            ("setting", "value", "from"),
+            [(n, value, translated(origin, STATE.language)) for n, value, origin in rows],
+        )
 
 
 @app.command()
@@ -74,7 +78,7 @@ def doctor(
             (
                 marks[c.state],
                 translated(c.name, lang),
-                c.found,
+                translated(c.found, lang),
                 "" if c.state == "ok" else c.code,
                 translated(c.fix, lang),
             )

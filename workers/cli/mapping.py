@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workers.cli.base import AsJson, app, runtime, settings
-from workers.cli.output import code_fix, console, emit, hint, leave, note, out, plain, progress, table
+from workers.cli.output import console, emit, hint, leave, note, out, plain, progress, readable, table
 from workers.cli.state import FINDINGS, OK, STATE
 from workers.cli.texts import say, translated
 
@@ -79,8 +79,7 @@ def lint(book: Folder = None, as_json: AsJson = False) -> None:
 
 def show_findings(findings: Sequence[Finding], mark: str = "✗") -> None:
     """A table of findings, each at its file and line."""
-    chinese = STATE.language == "zh"
-    rows = [(mark, f.path, f.code, f.expected, f.got, code_fix(f.code) if chinese else f.fix) for f in findings]
+    rows = [(mark, f.path, f.code, f.expected, f.got, f.fix) for f in map(readable, findings)]
     table("", ("", "where", "code", "expected", "got", "do"), rows)
 
 
@@ -184,7 +183,10 @@ def show_differences(told: Sequence[Difference]) -> None:
     for difference in told:
         line = Text(f"    {difference.mark} {plain(difference.text)}", style=styles[difference.mark])
         if difference.mark != " " and difference.by:
-            line.append(f"{' ' * (width - len(difference.text))}   {plain(difference.by)}", style="dim")
+            line.append(
+                f"{' ' * (width - len(difference.text))}   {plain(translated(difference.by, STATE.language))}",
+                style="dim",
+            )
         console().print(line, soft_wrap=True)
 
 
@@ -272,7 +274,9 @@ def _show_made(made: Made, book: Book) -> None:
         console().print(render(_preview(made, None, book), STATE.language))
     if made.correction is not None:
         kind = " ".join(filter(None, (made.correction.kind, made.correction.code)))
-        out(say("tried_corrected", STATE.language, kind=kind, reason=made.correction.reason))
+        out(
+            say("tried_corrected", STATE.language, kind=kind, reason=translated(made.correction.reason, STATE.language))
+        )
     for posted in made.posted:
         console().print(render(_preview(made, posted, book), STATE.language))
 
@@ -361,7 +365,7 @@ def _reports(paths: Sequence[Path] | None) -> Iterator[tuple[Path, ExpenseReport
         for file in sorted(inside) if path.is_dir() else [path]:
             report = read_event(file.name, file.read_bytes())
             if isinstance(report, Refusal):
-                note("no_report", file=file, why=str(report.findings[0]))
+                note("no_report", file=file, why=translated(str(report.findings[0]), STATE.language))
             else:
                 yield file, report
 

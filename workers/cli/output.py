@@ -20,6 +20,8 @@ from workers.shown import json_line
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from contracts import Finding
+
 # Bank accounts in JSON, also where the text is cut short or broken, and in XML.
 _SECRETS = re.compile(r"""("bank_account"\s*:\s*")(?:[^"\\]|\\.)*|(<(?:\w+:)?bank_account\b[^>]*>)[^<]*""")
 
@@ -49,17 +51,16 @@ def table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     right: Sequence[str] = (),
-    *,
-    translate: bool = True,
 ) -> None:
     """A table on stdout, its headings in the chosen language; `right` names columns of numbers."""
     from rich.table import Table
     from rich.text import Text
 
-    lang = STATE.language if translate else "en"
     made = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
-        made.add_column(translated(column, lang), justify="right" if column in right else "left", overflow="fold")
+        made.add_column(
+            translated(column, STATE.language), justify="right" if column in right else "left", overflow="fold"
+        )
     for row in rows:
         made.add_row(*(Text("" if cell is None else plain(str(cell))) for cell in row))
     console().print(made)
@@ -108,9 +109,18 @@ def _program() -> str:
 
 def problem(code_name: str, message: str) -> None:
     """An error with its code, what it means and what to do, on stderr."""
-    sys.stderr.write(plain(f"{code_name}: {message}") + "\n")
+    sys.stderr.write(plain(f"{code_name}: {translated(message, STATE.language)}") + "\n")
     if fix := code_fix(code_name):
         sys.stderr.write(f"  {fix}\n")
+
+
+def readable(finding: Finding) -> Finding:
+    """The finding in the chosen language."""
+    if STATE.language == "en":
+        return finding
+    from contracts.phrases import in_chinese
+
+    return in_chinese(finding)
 
 
 def code_title(code_name: str) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workers.cli.base import AsJson, app, runtime
-from workers.cli.output import code_fix, code_title, emit, hint, leave, note, table
-from workers.cli.state import FINDINGS, OK, STATE
+from workers.cli.output import code_title, emit, hint, leave, note, readable, table
+from workers.cli.state import FINDINGS, OK
 
 if TYPE_CHECKING:
     from contracts import Finding
@@ -50,5 +50,5 @@ def preflight(
 
 
 def _row(finding: Finding) -> Sequence[str]:
-    fix = code_fix(finding.code) if STATE.language == "zh" else finding.fix
-    return finding.code, code_title(finding.code), finding.path, finding.expected, finding.got, fix
+    said = readable(finding)
+    return said.code, code_title(said.code), said.path, said.expected, said.got, said.fix

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from workers.cli.base import AsJson, Yes, actor, runtime, stoppable
-from workers.cli.deadletters import Code, Company, Door, Ids, Number, WaitsFor, letters, wanted
+from workers.cli.deadletters import Code, Company, Door, Ids, Number, WaitsFor, letters, state_said, wanted
 from workers.cli.output import confirm, emit, emit_lines, hint, leave, note, problem, progress, table
 from workers.cli.state import CONFLICT, FINDINGS, INTERRUPTED, OK, PARTLY, STATE, USAGE
-from workers.cli.texts import say
+from workers.cli.texts import say, translated
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Row
@@ -179,7 +179,7 @@ def _foretell(opened: Runtime, ids: Sequence[int]) -> Iterator[tuple[int, bool, 
             statement = text("SELECT state FROM postings WHERE id = :id")
             posting = None if row.posting_id is None else tx.scalar(statement, {"id": row.posting_id})
         if row.state != "open":
-            yield id_, False, say("would_refuse", lang, state=row.state)
+            yield id_, False, say("would_refuse", lang, state=state_said(row.state))
         elif row.write_back_id is not None:
             yield id_, True, say("would_tell", lang)
         elif posting == "UNKNOWN":
@@ -188,7 +188,11 @@ def _foretell(opened: Runtime, ids: Sequence[int]) -> Iterator[tuple[int, bool, 
             yield id_, True, say("would_send", lang)
         else:
             why = _why_not(opened, row)
-            yield id_, why is None, say("would_pass", lang) if why is None else say("would_fail", lang, why=why)
+            yield (
+                id_,
+                why is None,
+                say("would_pass", lang) if why is None else say("would_fail", lang, why=translated(why, lang)),
+            )
 
 
 def _why_not(opened: Runtime, row: Row[Any]) -> str | None:

@@ -50,6 +50,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{folder} 中已有文件；请指定其他目录，或加 --force（同名文件将被替换）",
     ),
     "letters": ("{causes} causes, {count} dead letters", "{causes} 类原因，{count} 条死信"),
+    "letter_open": ("open", "待处理"),
+    "letter_replayed": ("replayed", "已重放"),
+    "letter_resolved": ("resolved", "已解决"),
+    "letter_discarded": ("discarded", "已作废"),
+    "standing": ("version {version}  {state}", "第 {version} 版  {state}"),
     "no_letter": ("there is no dead letter {id}", "没有编号为 {id} 的死信"),
     "preflight_ok": (
         "{number} would be booked as it is, on {day}, {total} {currency}",
@@ -96,7 +101,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "no_company": ("no company {company} here", "没有公司 {company}"),
     "period_set": ("{period} of {company} is {state} now", "{company} 的期间 {period} 现为：{state}"),
-    "closed_anyway": ("{count} things stand in its way", "仍有 {count} 个事项未了结"),
+    "closed_anyway": ("{count} things stand in its way{amounts}", "仍有 {count} 个事项未了结{amounts}"),
     "nothing_to_accept": (
         "nothing of {number} waits for a person to accept another fiscal year",
         "{number} 没有等待跨年确认的死信",
@@ -118,6 +123,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "demo_vouchers": ("Vouchers in the ERP", "ERP 中的凭证"),
     "demo_letters": ("Dead letters, broken on purpose", "死信（有意制造的错误）"),
     "demo_totals": ("Totals", "合计"),
+    "demo_expected": ("expected", "预期"),
     "demo_agree": (
         "The totals agree: expected, ledger and ERP say {total} CNY in {count} vouchers.",
         "合计一致：预期、台账与 ERP 均为 {total} CNY，共 {count} 张凭证。",
@@ -230,6 +236,37 @@ CHINESE: dict[str, str] = {
     "dimension": "辅助核算",
     "version": "版本",
     "waits for": "等待",
+    # What a dead letter is about (`oaerp deadletters show`).
+    "door": "入口",
+    "event_id": "事件编号",
+    "replays": "重放次数",
+    "resolution": "处理说明",
+    "resolved_by": "处理人",
+    "source": "来源系统",
+    "type": "事件类型",
+    "waits_for": "等待",
+    # Where a setting comes from (`oaerp config show`).
+    "default": "默认值",
+    "environment": "环境变量",
+    "file or option": "文件或选项",
+    # The demo's tables.
+    "CNY": "金额 (CNY)",
+    "date": "日期",
+    "lines": "行数",
+    "report": "报销单",
+    # How a document and its postings stand.
+    "booked": "已入账",
+    "known": "已登记",
+    "new": "新建",
+    "parked": "已挂起",
+    "submitted": "已提交",
+    "withdrawn": "已撤回",
+    "PENDING": "待发送",
+    "POSTED": "已过账",
+    "REJECTED": "被拒绝",
+    "REVERSED": "已冲销",
+    "SENDING": "发送中",
+    "UNKNOWN": "存疑",
     # What happened to a document (`oaerp trace`).
     "call": "调用",
     "dead letter": "死信",
@@ -330,6 +367,12 @@ CHINESE: dict[str, str] = {
     "systems": "系统",
     "tries of a failing call": "失败调用的尝试次数",
     "webhook signatures": "Webhook 签名",
+    # What the doctor found.
+    "current": "最新",
+    "no keys": "没有密钥",
+    "no tokens": "没有令牌",
+    "none": "无",
+    "not of this version": "不是本版本的",
     # What the doctor says to do.
     "add ?sslmode=verify-full to OAERP_LEDGER_URL": "在 OAERP_LEDGER_URL 后加 ?sslmode=verify-full",
     "correct its user and password": "更正其用户和口令",
@@ -386,7 +429,13 @@ CHINESE: dict[str, str] = {
 
 def translated(english: str, lang: Lang) -> str:
     """An English text of the code in the chosen language; data that is no text of ours stays as it is."""
-    return CHINESE.get(english, english) if lang == "zh" else english
+    if lang == "en":
+        return english
+    if english in CHINESE:
+        return CHINESE[english]
+    from contracts.phrases import chinese  # Read where something is said in Chinese, not at every start.
+
+    return chinese(english) or english
 
 
 def say(key: str, lang: Lang, /, **values: object) -> str:

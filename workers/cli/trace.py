@@ -9,7 +9,7 @@ import typer
 from workers.cli.base import AsJson, app, runtime
 from workers.cli.output import emit, hint, leave, note, out, table
 from workers.cli.state import CONFLICT, FINDINGS, STATE
-from workers.cli.texts import translated
+from workers.cli.texts import say, translated
 
 if TYPE_CHECKING:
     from connector.ledger.story import Story
@@ -50,14 +50,17 @@ def trace(
 
 def _show(told: Story) -> None:
     document = told.document
-    out(
-        f"{document['company']}/{document['number']}  {document['source']}  version {document['version']}  {document['state']}"
-    )
+    lang = STATE.language
+    standing = say("standing", lang, version=document["version"], state=translated(document["state"], lang))
+    out(f"{document['company']}/{document['number']}  {document['source']}  {standing}")
     out()
     table(
         "",
         ("time (UTC)", "what", ""),
-        [(f"{m.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], translated(m.what, STATE.language), m.said) for m in told.moments],
+        [
+            (f"{m.at:%Y-%m-%d %H:%M:%S.%f}"[:-3], translated(m.what, lang), translated(m.said, lang))
+            for m in told.moments
+        ],
     )
     for voucher in told.vouchers:
         out()
@@ -73,7 +76,7 @@ def _show(told: Story) -> None:
             for line in voucher["lines"]
         ]
         rows.append(("", voucher["total_debit"], voucher["total_credit"], "", ""))
-        title = f"{voucher['reference']}  {voucher['date']}  {voucher['currency']}  {voucher['state']}{number}"
+        title = f"{voucher['reference']}  {voucher['date']}  {voucher['currency']}  {translated(voucher['state'], lang)}{number}"
         for key, word in (("reverses", "reverses"), ("reversed_by", "reversed by")):
-            title += f"  {translated(word, STATE.language)} {voucher[key]}" if voucher.get(key) else ""
+            title += f"  {translated(word, lang)} {voucher[key]}" if voucher.get(key) else ""
         table(title, ("account", "debit", "credit", "dimensions", "rule"), rows, right=("debit", "credit"))

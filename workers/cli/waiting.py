@@ -75,7 +75,7 @@ def list_(as_json: AsJson = False) -> None:
                 "" if release is None else translated(release.state, STATE.language),
                 "" if release is None else f"#{release.canary}",
                 "" if release is None else f"{release.released}/{release.waiting}",
-                "" if release is None else release.note,
+                "" if release is None or release.note is None else translated(release.note, STATE.language),
             )
             for company, key, count, amounts, oldest, release in rows
         ],

@@ -420,7 +420,7 @@ def test_every_code_the_translator_can_give_is_in_the_catalogue() -> None:
 
 @pytest.mark.parametrize(
     ("lang", "words"),
-    [("en", ["Debit", "Travel", "less tax 45.66"]), ("zh", ["借方", "管理费用-差旅费", "减税额 45.66"])],
+    [("en", ["Debit", "Travel", "less tax 45.66"]), ("zh", ["借方", "管理费用-差旅费", "扣除进项税额 45.66"])],
 )
 def test_an_accountant_reads_the_table_in_both_languages(book: Book, lang: Any, words: list[str]) -> None:
     text = table(preview(CASE_A, None, book), lang)
