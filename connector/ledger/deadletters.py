@@ -332,6 +332,13 @@ def _stands(tx: Connection, document_id: int) -> bool:
     )
 
 
+def is_replay_of(tx: Connection, letter_id: int, key: documents.EventKey) -> bool:
+    """Whether this letter is about this event, and was replayed."""
+    c = dead_letters.c
+    of_event = (c.source == key.source, c.event_id == key.event_id)
+    return bool(tx.scalar(select(c.id).where(c.id == letter_id, c.state == "replayed", *of_event)))
+
+
 def resolve_replayed(tx: Connection, keys: Sequence[documents.EventKey]) -> None:
     """The replays of these events went through: their letters are done."""
     for key in keys:

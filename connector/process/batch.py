@@ -134,7 +134,8 @@ class Batch:
         else:
             self._cancelled.append(posting.id)
         document.standing.remove(posting)
-        self._superseded.append((document.id, posting.version, winner))
+        if posting.version != winner:  # A version that is planned anew takes nobody's place.
+            self._superseded.append((document.id, posting.version, winner))
 
     def write(self) -> BatchResult:
         """Writes everything, in an order that keeps every reference good."""

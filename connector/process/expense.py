@@ -65,10 +65,21 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, desk: Desk) -> N
     if decided.outcome == "parked":
         batch.park(item, document, _letter(item, document, decided.code or "SYN-301", decided.reason))
         return
+    if decided.outcome == "held" and item.released and document.blocked_by is not None:
+        _wait_for_the_erp(batch, document, item)
     if decided.outcome != "applied":
         batch.end(item, document, decided.outcome, decided.reason)
         return
     _carry_out(batch, document, item, decided, desk)
+
+
+def _wait_for_the_erp(batch: Batch, document: Document, item: Arrived) -> None:
+    """A replayed version that must wait for an answer of the ERP does not wait behind its own letter: the answer lets it
+    go."""
+    assert document.blocked_by is not None, "only a blocked lane can be opened"
+    if deadletters.is_replay_of(batch.tx, document.blocked_by, item.key):
+        document.blocked_by = None
+        batch.change(document)
 
 
 def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, desk: Desk) -> None:
@@ -120,7 +131,8 @@ def _reserve(
         return
     if answer.ok:
         desk.facts.use(document.id, item.event.version, reserved(asked, answer, desk.facts), "reserved")
-        document.state = "submitted" if document.is_new else document.state
+        if document.blocked_by is None:
+            document.state = "submitted"
         batch.change(document)
         note = decided.reason
     else:

@@ -114,7 +114,10 @@ class Waiting:
                 return 0
             for letter in waiting.letters(tx, company, key, CANDIDATES_MAX):
                 if self._all_arrived(tx, company, letter):
-                    return int(self._begin(tx, company, key, count, letter.id, found, result))
+                    begun = self._begin(tx, company, key, count, letter.id, found, result)
+                    if begun:
+                        log.info("a key arrived; its canary travels", company=company, key=key, waiting=count)
+                    return int(begun)
         return 0
 
     def _begin(
@@ -126,7 +129,6 @@ class Waiting:
             return False
         waiting.begin(tx, company, key, canary, count, found)
         result.canaries += 1
-        log.info("a key arrived; its canary travels", company=company, key=key, waiting=count)
         return True
 
     def _let_go(self, company: str, letter: Row[Any], key: str) -> int:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
+from connector.adapter import Delivery, Outcome, Receipt
+from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, deadletters
 from connector.ledger.deadletters import NotOpen
+from connector.settings import System
 from tests.integration.process.world import World, report
 
 UNMAPPED = "gift.gold"
@@ -86,3 +91,54 @@ def test_every_replay_and_discard_is_in_the_audit_log(world: World) -> None:
         ("wang", "deadletter.replay"),
         ("wang", "deadletter.discard"),
     ]
+
+
+class Once(FileLedger):
+    """An ERP that gives one other answer, to the call with this place in the row."""
+
+    def __init__(self, folder: Path, place: int, answer: Outcome) -> None:
+        super().__init__(System(adapter="file", company="C01", options={"path": str(folder)}))
+        self.calls, self.place, self.answer = 0, place, answer
+
+    def deliver(self, batch: Sequence[Delivery]) -> Sequence[Receipt | Outcome]:
+        self.calls += 1
+        return [self.answer] * len(batch) if self.calls == self.place else super().deliver(batch)
+
+
+def test_a_replayed_version_that_waits_for_the_erp_goes_on_once_it_answered(ledger: Ledger, tmp_path: Path) -> None:
+    erp = Once(tmp_path / "erp", 1, Outcome("ambiguous", "ERP-502", "no answer"))
+    world = World(ledger, tmp_path / "erp", erp)
+    world.receive(report("EXP-1", 1))
+    world.receive(report("EXP-1", 2, "changed", category=UNMAPPED))
+    world.runtime.deliver_due("C01")
+    world.replay(world.letters()[0].id)
+    assert world.outcomes() == [(1, "applied"), (2, "held")]
+
+    world.deliver()
+
+    assert world.outcomes() == [(1, "applied"), (2, "parked")]
+    assert [letter.code for letter in world.letters()] == ["MAP-201"]
+
+
+def test_a_version_planned_anew_after_a_refused_reversal_is_the_one_that_counts(ledger: Ledger, tmp_path: Path) -> None:
+    erp = Once(tmp_path / "erp", 2, Outcome("permanent", "ERP-422", "not today"))
+    world = World(ledger, tmp_path / "erp", erp)
+    world.receive(report("EXP-1", 1))
+    world.deliver()
+    world.receive(report("EXP-1", 2, "changed", amount="120.00"))
+    world.deliver()
+
+    world.replay(world.letters()[0].id)
+
+    assert world.outcomes() == [(1, "applied"), (2, "applied")]
+    world.deliver()
+    assert world.live() == {"C01-EXP-1-V2": Decimal("120.00")}
+
+
+def test_what_is_handed_in_after_a_discard_is_a_report_handed_in(world: World) -> None:
+    world.receive(report("EXP-1", 1, category=UNMAPPED))
+    world.discard(world.letters()[0].id)
+
+    world.receive(report("EXP-1", 2, "submitted"))
+
+    assert world.query("SELECT state FROM documents") == [("submitted",)]
