@@ -141,7 +141,7 @@ def test_closing_over_something_unfinished_is_told(oaerp: Cli) -> None:
         "close", "set", "--company", "C01", "--period", "2025-04", "--state", "closed", "--reason", "month end"
     )
 
-    assert "1 things stand in its way" in ran.err
+    assert "1 things stand in its way (100.00 CNY)" in ran.err
     assert "close check --period 2025-04 --company C01" in ran.err
 
 

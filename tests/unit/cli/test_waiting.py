@@ -81,6 +81,7 @@ def test_a_person_has_a_key_tried_again(oaerp: Cli) -> None:
     oaerp.arrive(claim("EXP-1", expense("training.other", "10.50")))
 
     sent = oaerp.at_home("waiting", "retry", "account:training.other/D01")
+    assert "{" not in sent.err
     nothing = oaerp.at_home("waiting", "retry", "account:other/D01")
 
     assert (sent.code, nothing.code) == (0, 1)
