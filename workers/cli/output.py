@@ -109,9 +109,15 @@ def _program() -> str:
 
 def problem(code_name: str, message: str) -> None:
     """An error with its code, what it means and what to do, on stderr."""
-    sys.stderr.write(plain(f"{code_name}: {translated(message, STATE.language)}") + "\n")
+    lines = (line.rstrip() for line in message.splitlines())
+    told = "\n".join(_indent(line) + translated(line.lstrip(), STATE.language) for line in lines)
+    sys.stderr.write(plain(f"{code_name}: {told}") + "\n")
     if fix := code_fix(code_name):
         sys.stderr.write(f"  {fix}\n")
+
+
+def _indent(line: str) -> str:
+    return line[: len(line) - len(line.lstrip())]
 
 
 def readable(finding: Finding) -> Finding:
