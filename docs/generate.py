@@ -1,4 +1,4 @@
-"""Writes the reference pages of commands, settings, error codes and events in both languages; `--check` says whether they are fresh."""
+"""Writes the reference pages of commands, settings, codes, events and expressions in both languages; `--check` says whether they are fresh."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import enum
 import importlib
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -19,6 +19,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from connector.settings import Section, Settings
+from connector.translate import expression_text
+from connector.translate.vocabulary import FUNCTIONS, NAMES, UNITS, Term, fields_of
 from contracts.catalogue import CATALOGUE
 from contracts.codes import FAMILIES, all_codes
 
@@ -314,6 +316,109 @@ def events_page(text: Texts) -> str:
     return "".join(parts)
 
 
+# Expressions
+
+
+def names(
+    known: Mapping[str, Term] = NAMES, prefix: str = "", missing: bool = False
+) -> Iterator[tuple[str, Term, bool]]:
+    """Everything an expression may name: how it is written, what it is, and whether it may be missing."""
+    for name, term in known.items():
+        path, optional = f"{prefix}{name}", missing or term.optional
+        yield path, term, optional
+        if term.model is not None:
+            fields = {field: found for field, (found, _) in fields_of(term.model).items()}
+            yield from names(fields, f"{path}.", optional)
+
+
+def expressions_page(text: Texts) -> str:
+    """Every operator, function and name of the mapping book's expressions."""
+    zh = text.language == "zh"
+    limits = (expression_text.CHARACTERS_MAX, expression_text.NODES_MAX, expression_text.DEPTH_MAX)
+    head = (
+        "# 表达式\n\n映射手册里的 `when`、`account`、`amount` 等条件与计算都用表达式。\n运算为精确的十进制，不使用浮点数；类型在载入手册时检查。\n"
+        "一个表达式最多 {} 个字符、{} 个步骤、{} 层。\n可能为空的值先用 `coalesce` 给出替代值，或与 `none` 比较。\n"
+        if zh
+        else "# Expressions\n\nConditions and calculations of a mapping book (`when`, `account`, `amount`) are expressions."
+        "\nThey count in exact decimals, never in floating point; types are checked when the book is read.\n"
+        "An expression has at most {} characters, {} steps and {} levels.\n"
+        "A value that may be missing is compared with `none`, or replaced by `coalesce`.\n"
+    ).format(*limits)
+    titles = ("运算符", "函数", "名称") if zh else ("Operators", "Functions", "Names")
+    columns: tuple[tuple[str, ...], ...] = (
+        (("写法", "含义"), ("写法", "含义"), ("名称", "类型", "可能为空", "币种", "取值"))
+        if zh
+        else (("written", "meaning"), ("written", "meaning"), ("name", "kind", "may be missing", "currency", "values"))
+    )
+    rows: tuple[list[tuple[str, ...]], ...] = (
+        [(f"`{written}`", text(meaning)) for written, meaning in OPERATORS.items()],
+        [(f"`{signature.usage}`", text(FUNCTION_MEANINGS[name])) for name, signature in FUNCTIONS.items()],
+        [
+            (f"`{path}`", text(term.kind), text("yes" if missing else ""), text(_currency(path)), _choices(term))
+            for path, term, missing in names()
+        ],
+    )
+    return head + "".join(
+        f"\n## {title}\n\n{_table(column, row)}" for title, column, row in zip(titles, columns, rows, strict=True)
+    )
+
+
+OPERATORS: Mapping[str, str] = {
+    "a == b": "equal",
+    "a != b": "not equal",
+    "a < b": "below; for numbers, dates, times and texts",
+    "a <= b": "at most",
+    "a > b": "above",
+    "a >= b": "at least",
+    "a < b < c": "both comparisons hold",
+    'a in ["x", "y"]': "one of fixed values",
+    'a not in ["x", "y"]': "none of fixed values",
+    "a and b": "both hold",
+    "a or b": "one of them holds",
+    "not a": "does not hold",
+    "a + b": "the sum; of texts, one behind the other",
+    "a - b": "the difference",
+    "-a": "the number with the other sign",
+    "a * b": "the product; an amount times its rate is in the report's currency",
+    "a / b": "the quotient, only inside round()",
+    "x if a else y": "x where a holds, else y",
+    'true, false, none, 12.50, "text"': "fixed values",
+}
+FUNCTION_MEANINGS: Mapping[str, str] = {
+    "round": "rounded half up to so many decimals; what is inside is exact, divisions too",
+    "min": "the smallest of 2 to 20 numbers or dates",
+    "max": "the largest of 2 to 20 numbers or dates",
+    "abs": "the number without its sign",
+    "len": "how many characters a text has, or entries a list",
+    "lower": "the text in small letters",
+    "upper": "the text in capital letters",
+    "startswith": "whether the text begins so",
+    "endswith": "whether the text ends so",
+    "contains": "whether the text has this part",
+    "day": "the day of the month of a date",
+    "month": "the month of a date, 1 to 12",
+    "year": "the year of a date",
+    "days": "how many days lie between two dates",
+    "date": "a fixed date",
+    "coalesce": "the first of 2 to 20 values that is there",
+}
+
+
+def _currency(path: str) -> str:
+    unit = UNITS.get(path, "")
+    if unit.endswith(" rate"):
+        return "rate into the report's"
+    return f"of the {unit}" if unit else ""
+
+
+def _choices(term: Term) -> str:
+    few = len(term.choices) <= CHOICES_MAX
+    return ", ".join(f"`{choice}`" for choice in term.choices) if few else "ISO 4217"
+
+
+CHOICES_MAX = 20
+
+
 # Writing
 
 PAGES: Mapping[str, Callable[[Texts], str]] = {
@@ -321,6 +426,7 @@ PAGES: Mapping[str, Callable[[Texts], str]] = {
     "settings": settings_page,
     "error-codes": codes_page,
     "events": events_page,
+    "expressions": expressions_page,
 }
 
 
@@ -338,8 +444,8 @@ def pages() -> dict[Path, str]:
     return made
 
 
-def _table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [columns, tuple("---" for _ in columns), *rows]
+def _table(columns: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [tuple(columns), tuple("---" for _ in columns), *rows]
     return "".join("| " + " | ".join(_cell(cell) for cell in line) + " |\n" for line in lines)
 
 

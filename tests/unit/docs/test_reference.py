@@ -11,6 +11,7 @@ from starlette.routing import Route
 from connector.bootstrap import open_runtime
 from connector.ledger.tables import metadata
 from connector.settings import Settings
+from connector.translate.expression import compile_expression
 from contracts import CATALOGUE, all_codes
 from docs import generate
 from workers.gateway import make_gateway
@@ -132,3 +133,45 @@ def test_every_code_that_the_code_gives_is_in_the_catalogue() -> None:
                 given[name] = str(path)
 
     assert {name: path for name, path in given.items() if name not in all_codes()} == {}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "missing"), [(path, term.kind, missing) for path, term, missing in generate.names()]
+)
+def test_an_expression_may_name_what_the_page_lists_as_what_it_says(path: str, kind: str, missing: bool) -> None:
+    if kind == "record":
+        fields = [name for name, _, _ in generate.names() if name.startswith(f"{path}.")]
+        assert fields, f"{path} has fields"
+        return
+    fixed = {"number": "0", "text": '""', "boolean": "true", "date": 'date("2025-03-31")'}
+    there = f"coalesce({path}, {fixed.get(kind, path)})" if missing and kind in fixed else path
+    uses = {
+        "number": f"{there} > 0",
+        "text": f"len({there}) > 0",
+        "boolean": f"{there} and true",
+        "date": f"day({there}) == 1",
+        "time": f"day({there}) == 1",
+        "list": f"{path} == none" if missing else f"len({path}) > 0",
+    }
+
+    compile_expression(uses[kind], "book.yaml:1", "boolean")
+
+
+OPERANDS = {"a": "amount", "b": "report.total", "c": "5"}
+
+
+@pytest.mark.parametrize("written", generate.OPERATORS)
+def test_an_expression_is_written_as_the_page_says(written: str) -> None:
+    if ", none" in written:
+        words = written.split(", ")
+        source = " or ".join(f"{word} == coalesce({word}, {word})" for word in words if word != "none")
+    elif re.search(r"\b(and|or|not a|if)\b", written):
+        source = re.sub(r"\b[ab]\b", "true", written).replace("x if", "false if").replace("else y", "else true")
+    elif " in " in written:
+        source = re.sub(r"\ba\b", "account", written)
+    else:
+        source = re.sub(r"\b[abc]\b", lambda found: OPERANDS[found[0]], written)
+        source = f"round({source}, 2)" if "/" in written else source
+        source = source if re.search("[=<>]", written) else f"{source} > 0"
+
+    compile_expression(source, "book.yaml:1", "boolean")
