@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from connector.errors import ConnectorError
 from connector.ledger import audit, balances, documents, outbox, write_backs
 from connector.ledger.sql import now, now_text
-from connector.ledger.tables import dead_letters, inbox, waits
+from connector.ledger.tables import dead_letters, inbox, postings, waits
 from contracts import AnyEvent, Finding, Refused, parse, to_json
 
 
@@ -287,9 +287,15 @@ def replay(tx: Connection, letter_id: int, *, actor: str, reason: str = "replaye
 
 
 def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
-    """Ends the letter for good, by a named person with a reason. What waited behind it goes on."""
+    """Ends the letter for good, by a named person with a reason. What waited behind it goes on.
+
+    Raises NotOpen for a refused reversal that a new voucher waits for: given up, the old voucher would stand in the ERP
+    while the document's balances are those of the new one.
+    """
     letter = _open(tx, letter_id)
     if letter.posting_id is not None:
+        if _awaited(tx, letter.posting_id):
+            raise NotOpen(f"a new voucher waits for the reversal of dead letter {letter_id}: have it replayed")
         tx.execute(
             text(
                 f"UPDATE postings SET state = 'REJECTED', code = 'OPS-804', message = :why, settled_at = {now_text(tx)},"
@@ -317,6 +323,11 @@ def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
     )
     audit.append(tx, actor=actor, action="deadletter.discard", subject=f"dead letter {letter_id}", reason=reason)
     return "discarded" + unblock(tx, letter_id, letter.document_id)
+
+
+def _awaited(tx: Connection, posting_id: int) -> bool:
+    c = postings.c
+    return bool(tx.scalar(select(c.id).where(c.depends_on == posting_id, c.state == "PENDING").limit(1)))
 
 
 def _stands(tx: Connection, document_id: int) -> bool:

@@ -135,6 +135,24 @@ def test_a_version_planned_anew_after_a_refused_reversal_is_the_one_that_counts(
     assert world.live() == {"C01-EXP-1-V2": Decimal("120.00")}
 
 
+def test_a_refused_reversal_is_not_given_up_while_the_new_voucher_waits_for_it(ledger: Ledger, tmp_path: Path) -> None:
+    erp = Once(tmp_path / "erp", 2, Outcome("permanent", "ERP-422", "not today"))
+    world = World(ledger, tmp_path / "erp", erp)
+    world.receive(report("EXP-1", 1))
+    world.deliver()
+    world.receive(report("EXP-1", 2, "changed", amount="120.00"))
+    world.deliver()
+    (letter,) = world.letters()
+
+    with pytest.raises(NotOpen, match="waits for the reversal"):
+        world.discard(letter.id)
+
+    assert [open_.id for open_ in world.letters()] == [letter.id]
+    world.replay(letter.id)
+    world.deliver()
+    assert world.live() == {"C01-EXP-1-V2": Decimal("120.00")}
+
+
 def test_what_is_handed_in_after_a_discard_is_a_report_handed_in(world: World) -> None:
     world.receive(report("EXP-1", 1, category=UNMAPPED))
     world.discard(world.letters()[0].id)

@@ -20,6 +20,7 @@ from connector.adapter import Delivery, Outcome, Receipt
 from connector.erp.file_ledger import FileLedger
 from connector.facts import BalanceKey
 from connector.ledger import Ledger, waiting
+from connector.ledger.deadletters import NotOpen
 from connector.preflight import claimed_invoices
 from connector.process.waiting import evidence
 from connector.settings import System
@@ -194,7 +195,8 @@ class Story:
         letters = self.world.letters()
         if letters:
             letter = self.chance.choice(letters)
-            self.chance.choice((self.world.replay, self.world.discard))(letter.id)
+            with suppress(NotOpen):  # a reversal that a new voucher waits for is not given up
+                self.chance.choice((self.world.replay, self.world.discard))(letter.id)
 
     def row_arrives(self) -> None:
         """The account that reports waited for."""
