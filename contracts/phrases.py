@@ -16,7 +16,15 @@ _HOLE = re.compile(r"\{(\w+)\}")
 _PLACE, _REFERENCE = re.compile(r"[^\s:;,]+"), re.compile(r"[^\s:;,]*[-/][^\s:;,]*")
 _NUMBER, _DAY = re.compile(r"-?[0-9][0-9.]*"), re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 # What the holes of these names take.
-_SHAPES = {"n": _NUMBER, "m": _NUMBER, "day": _DAY, "end": _DAY, "reference": _REFERENCE, "place": _PLACE}
+_SHAPES = {
+    "n": _NUMBER,
+    "m": _NUMBER,
+    "day": _DAY,
+    "end": _DAY,
+    "reference": _REFERENCE,
+    "place": _PLACE,
+    "path": re.compile("[^:]+"),
+}
 
 
 def chinese(text: str) -> str | None:

@@ -21,12 +21,12 @@ _WORDS: Mapping[Lang, Mapping[str, str]] = {
     "en": {
         "account": "Account", "dimensions": "Dimensions", "debit": "Debit", "credit": "Credit", "why": "Why", "total": "Total",
         "plan": "Plan", "date": "Date", "reference": "Reference", "refused": "Would not be booked", "waits": "Waits for", "fix": "Fix",
-        "got": ", got", "expected": "expected", "book": "Mapping book", ":": ":",
+        "got": ", got", "expected": "expected", "book": "Mapping book", ":": ": ", ";": "; ",
     },
     "zh": {
         "account": "科目", "dimensions": "辅助核算", "debit": "借方", "credit": "贷方", "why": "原因", "total": "合计",
         "plan": "计划", "date": "日期", "reference": "外部编号", "refused": "不会入账", "waits": "等待", "fix": "处理",
-        "got": "，实为", "expected": "应为", "book": "映射手册", ":": "：",
+        "got": "，实为", "expected": "应为", "book": "映射手册", ":": "：", ";": "；",
     },
 }  # fmt: skip
 
@@ -47,7 +47,7 @@ def render(shown: Preview, lang: Lang = "en") -> RenderableType:
     )
     foot = Text(f"{words['book']} {shown.book[:12]}", style="dim")
     if shown.plan is not None:
-        foot = Text(f"{words['plan']}{words[':']} {_said(shown.plan.reason, lang)}   ").append_text(foot)
+        foot = Text(f"{words['plan']}{words[':']}{_said(shown.plan.reason, lang)}   ").append_text(foot)
     return Group(head, _lines(voucher, shown.trace, words, lang), foot)
 
 
@@ -75,7 +75,7 @@ def _lines(voucher: Voucher, trace: tuple[LineTrace, ...], words: Mapping[str, s
 
 def _why(line: VoucherLine, made: LineTrace, lang: Lang) -> Text:
     why = Text(f"[{made.rule}] ", style="dim")
-    why.append("; ".join(reason.said(lang) for reason in made.reasons), style="not dim")
+    why.append(_WORDS[lang][";"].join(reason.said(lang) for reason in made.reasons), style="not dim")
     if line.amount_in_currency is not None and line.currency is not None:
         why.append(f" = {Amount(line.amount_in_currency, line.currency)}")
     why.append(f"  ({', '.join(made.places)})")
@@ -87,16 +87,16 @@ def _said(text: str, lang: Lang) -> str:
 
 
 def _refusal(shown: Preview, words: Mapping[str, str], lang: Lang) -> RenderableType:
-    said = [Text(f"{words['refused']}{words[':']}", style="bold red")]
+    said = [Text(f"{words['refused']}{words[':'].rstrip()}", style="bold red")]
     for found in shown.findings:
         entry, finding = code(found.code), in_chinese(found) if lang == "zh" else found
         line = Text(f"  {finding.code} ", style="bold").append(entry.title_zh if lang == "zh" else entry.title_en)
         line.append(
-            f"\n    {finding.path or '-'}{words[':']} {words['expected']} {finding.expected}{words['got']} {finding.got}",
+            f"\n    {finding.path or '-'}{words[':']}{words['expected']} {finding.expected}{words['got']} {finding.got}",
             style="not bold",
         )
-        line.append(f"\n    {words['fix']}{words[':']} {finding.fix}", style="not bold")
+        line.append(f"\n    {words['fix']}{words[':']}{finding.fix}", style="not bold")
         said.append(line)
     if shown.waits_for:
-        said.append(Text(f"{words['waits']}{words[':']} {', '.join(shown.waits_for)}"))
+        said.append(Text(f"{words['waits']}{words[':']}{', '.join(shown.waits_for)}"))
     return Group(*said)

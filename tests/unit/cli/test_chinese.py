@@ -63,3 +63,11 @@ def test_the_machine_reads_the_same_in_every_language(office: Cli) -> None:
 
     assert english["findings"] == chinese["findings"]
     assert english["message"] == chinese["message"]
+
+
+def test_what_a_person_did_is_told_in_chinese(office: Cli) -> None:
+    office.at_home("deadletters", "replay", "1", "--yes", "--reason", "row added")
+
+    shown = office("--lang", "zh", "--home", "home", "trace", "EXP-2").out
+
+    assert "wang：重放死信 1：row added" in shown
