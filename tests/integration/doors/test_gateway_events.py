@@ -115,7 +115,7 @@ def test_a_problem_says_what_is_wrong_in_the_readers_language(serve: Serve, loca
     assert english["title"] == "Amount not in its written form"
     assert set(english["findings"][0]) == {"code", "path", "expected", "got", "fix"}
     assert chinese["title"] == "金额格式错误"
-    assert chinese["findings"][0]["fix"].startswith("请以文本发送")
+    assert chinese["findings"][0]["fix"].startswith("以文本发送金额")
 
 
 def test_the_same_key_and_body_get_the_first_answer(serve: Serve, ledger: Ledger) -> None:
