@@ -120,13 +120,19 @@ def test_a_replayed_version_that_waits_for_the_erp_goes_on_once_it_answered(ledg
     assert [letter.code for letter in world.letters()] == ["MAP-201"]
 
 
-def test_a_version_planned_anew_after_a_refused_reversal_is_the_one_that_counts(ledger: Ledger, tmp_path: Path) -> None:
-    erp = Once(tmp_path / "erp", 2, Outcome("permanent", "ERP-422", "not today"))
-    world = World(ledger, tmp_path / "erp", erp)
+def _whose_reversal_was_refused(ledger: Ledger, folder: Path) -> World:
+    """A posted report was changed to 120.00, and the ERP did not take its first voucher back."""
+    erp = Once(folder / "erp", 2, Outcome("permanent", "ERP-422", "not today"))
+    world = World(ledger, folder / "erp", erp)
     world.receive(report("EXP-1", 1))
     world.deliver()
     world.receive(report("EXP-1", 2, "changed", amount="120.00"))
     world.deliver()
+    return world
+
+
+def test_a_version_planned_anew_after_a_refused_reversal_is_the_one_that_counts(ledger: Ledger, tmp_path: Path) -> None:
+    world = _whose_reversal_was_refused(ledger, tmp_path)
 
     world.replay(world.letters()[0].id)
 
@@ -136,12 +142,7 @@ def test_a_version_planned_anew_after_a_refused_reversal_is_the_one_that_counts(
 
 
 def test_a_refused_reversal_is_not_given_up_while_the_new_voucher_waits_for_it(ledger: Ledger, tmp_path: Path) -> None:
-    erp = Once(tmp_path / "erp", 2, Outcome("permanent", "ERP-422", "not today"))
-    world = World(ledger, tmp_path / "erp", erp)
-    world.receive(report("EXP-1", 1))
-    world.deliver()
-    world.receive(report("EXP-1", 2, "changed", amount="120.00"))
-    world.deliver()
+    world = _whose_reversal_was_refused(ledger, tmp_path)
     (letter,) = world.letters()
 
     with pytest.raises(NotOpen, match="waits for the reversal"):
