@@ -46,7 +46,9 @@ class Accepted:
 
     @classmethod
     def of(cls, head: Sequence[Any], steps: Sequence[Sequence[Any]], lines: Sequence[Sequence[Any]]) -> Accepted:
-        """From the rows of the three queries."""
+        """From the rows of the three queries, asked one after the other: where somebody acted between them, the steps
+        know the state better than the head does."""
+        number, title, state, modified_at, *creator = head
         submitted_at = accepted_at = left_at = None
         for _, state, at in steps:
             if state == "submitted":
@@ -57,20 +59,21 @@ class Accepted:
                 left_at = moment(at)
         # The modification time stays out: our own note in the description must not look like a change.
         held = {
-            "eid": head[0],
-            "title": head[1],
-            "state": head[2],
-            "creator": head[4:7],
+            "eid": number,
+            "title": title,
+            "state": state,
+            "creator": creator,
             "steps": [s[1:] for s in steps],
             "lines": [li[1:] for li in lines],
         }
         raw = json.dumps(held, ensure_ascii=False, default=str, sort_keys=True).encode()
+        login, first, last = creator
         return cls(
-            head[0],
-            head[1],
-            head[2],
-            moment(head[3]),
-            (head[4], head[5], head[6]),
+            number,
+            title,
+            state,
+            moment(modified_at),
+            (login, first, last),
             submitted_at,
             accepted_at,
             left_at,

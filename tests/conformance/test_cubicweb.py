@@ -17,6 +17,7 @@ from connector.http import HttpClient
 from connector.oa.cubicweb import Cubicweb
 from connector.oa.cubicweb_rql import CubicwebClient
 from connector.settings import System
+from connector.testing.http_faults import HttpFaults
 from connector.testing.oa_conformance import OaConformance, OaRig
 from connector.testing.suite import drained
 
@@ -35,6 +36,14 @@ class Office:
         self, amount: float = 318.0, taxes: float = 18.0, kind: str = "accomodation", currency: str = "CNY"
     ) -> str:
         """An expense of one line, accepted; its number."""
+        number = self.submit(amount, taxes, kind, currency)
+        self.move(int(number[2:]), "accept")
+        return number
+
+    def submit(
+        self, amount: float = 318.0, taxes: float = 18.0, kind: str = "accomodation", currency: str = "CNY"
+    ) -> str:
+        """An expense of one line that nobody has accepted yet; its number."""
         label = f"travel {uuid.uuid4().hex[:6]}"
         if not self.client.read('Any X WHERE X is PaidByAccount, X label "employee"'):
             self.client.write(('INSERT PaidByAccount A: A label "employee", A account "2241"', {}))
@@ -51,8 +60,7 @@ class Office:
             ("INSERT Expense X: X title %(t)s, X has_lines L WHERE L eid %(l)s", {"t": "深圳出差", "l": REFERENCE}),
         )
         eid = rows[1][0][0]
-        for transition in ("submit", "accept"):
-            self.move(eid, transition)
+        self.move(eid, "submit")
         return f"EX{eid}"
 
     def move(self, eid: int, transition: str) -> None:
@@ -79,6 +87,21 @@ class Office:
         return [line for line in (description or "").splitlines() if line.startswith("[ERP]")]
 
 
+def adapter_of(server: Any, url: str) -> Cubicweb:
+    """The adapter, asking at `url`, which the server need not know."""
+    options = {"department": "D01", "employee.admin": "E001", "signed_url": server.url}
+    return Cubicweb(
+        System(
+            adapter="cubicweb",
+            company="C01",
+            url=url,
+            user=server.token_id,
+            password=SecretStr(server.token),
+            options=options,
+        )
+    )
+
+
 @pytest.fixture
 def office(cubicweb: Any) -> Iterator[Office]:
     office = Office(cubicweb)
@@ -88,19 +111,8 @@ def office(cubicweb: Any) -> Iterator[Office]:
 
 @pytest.fixture
 def oa(cubicweb: Any, office: Office) -> Iterator[OaRig]:
-    options = {"department": "D01", "employee.admin": "E001"}
-
     def make() -> Adapter:
-        return Cubicweb(
-            System(
-                adapter="cubicweb",
-                company="C01",
-                url=cubicweb.url,
-                user=cubicweb.token_id,
-                password=SecretStr(cubicweb.token),
-                options=options,
-            )
-        )
+        return adapter_of(cubicweb, url=cubicweb.url)
 
     with OaRig(make=make, approve=office.hand_in, withdraw=office.take_back, statuses=office.notes) as rig:
         yield rig
@@ -201,6 +213,30 @@ def test_an_expense_accepted_again_is_told_again(oa: OaRig, office: Office) -> N
     changes, _ = drained(adapter, cursor)
 
     assert [(change.event.type, change.event.number) for change in changes] == [("expense.report.approved.v1", number)]
+
+
+def test_an_expense_accepted_while_the_oa_is_asked_is_told_as_accepted_and_never_as_withdrawn(
+    cubicweb: Any, office: Office
+) -> None:
+    number = office.submit()
+    waiting = [number]
+
+    def accept_before_the_steps_are_asked(path: str, body: bytes) -> bool:
+        if b"wf_info_for X, I to_state" in body and waiting:
+            office.move(int(waiting.pop()[2:]), "accept")
+        return False
+
+    with HttpFaults(cubicweb.url) as proxy:
+        adapter = adapter_of(cubicweb, proxy.url)
+        proxy.next("500", accept_before_the_steps_are_asked)
+        first, cursor = drained(adapter, None)
+        later, _ = drained(adapter, cursor)
+        adapter.close()
+
+    assert waiting == []
+    told = [(change.event.type, change.event.id) for change in [*first, *later] if change.event.number == number]
+    assert {kind for kind, _ in told} == {"expense.report.approved.v1"}
+    assert len({event_id for _, event_id in told}) == 1
 
 
 def test_a_wrong_key_is_the_administrators_matter(cubicweb: Any) -> None:

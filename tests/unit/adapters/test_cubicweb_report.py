@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -43,6 +43,18 @@ def test_people_and_days_come_from_the_workflow() -> None:
     assert (made.employee.id, made.employee.name, made.employee.department) == ("E017", "三 张", "D07")
     assert made.submitted_on == date(2026, 11, 21)  # 16:30 UTC is the next morning in Shanghai.
     assert made.total == Decimal("318.00")
+
+
+def test_an_expense_accepted_between_two_queries_is_accepted() -> None:
+    found = Accepted.of([*HEAD[:2], "submitted", *HEAD[3:]], STEPS, [line()])
+
+    assert (found.state, found.left_at) == ("accepted", None)
+
+
+def test_an_expense_taken_back_between_two_queries_has_left() -> None:
+    found = Accepted.of(HEAD, [*STEPS, [1142, "draft", "2026-11-24T02:00:00+00:00"]], [line()])
+
+    assert (found.state, found.left_at) == ("draft", datetime(2026, 11, 24, 2, tzinfo=UTC))
 
 
 def test_the_owner_of_the_account_that_paid_spent_the_money() -> None:
