@@ -23,13 +23,14 @@ from connector.translate import expression_text
 from connector.translate.vocabulary import FUNCTIONS, NAMES, UNITS, Term, fields_of
 from contracts.catalogue import CATALOGUE
 from contracts.codes import FAMILIES, all_codes
+from workers.cli.help_texts import HELP
 
 HERE = Path(__file__).parent
 LANGUAGES = ("en", "zh")
 
 
 class Missing(Exception):
-    """A text that the code gives in English has no Chinese in docs/zh/texts.yaml."""
+    """A text that the code gives in English has no Chinese: of a command in workers/cli/help_texts.py, else in docs/zh/texts.yaml."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Texts:
 def load_texts(language: str) -> Texts:
     """The translations of a language, keyed by the English text."""
     chinese = yaml.load((HERE / "zh" / "texts.yaml").read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 - text only
-    return Texts(language, chinese, [])
+    return Texts(language, {**HELP, **chinese}, [])
 
 
 # Commands
@@ -461,7 +462,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         made = pages()
     except Missing as missing:
-        print(f"docs/zh/texts.yaml lacks the Chinese of:\n{missing}", file=sys.stderr)  # noqa: T201
+        where = "workers/cli/help_texts.py (commands) or docs/zh/texts.yaml"
+        print(f"{where} lacks the Chinese of:\n{missing}", file=sys.stderr)  # noqa: T201
         return 1
     stale = [path for path, text in made.items() if not _is_fresh(HERE / path, text)]
     if chosen.check:

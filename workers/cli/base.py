@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -27,7 +27,7 @@ from workers.cli.state import (
     STATE,
     USAGE,
 )  # fmt: skip
-from workers.cli.texts import say
+from workers.cli.texts import Lang, say, translated
 from workers.shown import without_secrets
 
 if TYPE_CHECKING:
@@ -58,10 +58,9 @@ def _options(
     lang: Annotated[str | None, typer.Option(help="Language of messages: en or zh.")] = None,
     debug: Annotated[bool, typer.Option(help="Show the traceback of an unexpected error.")] = False,
 ) -> None:
-    if lang not in (None, "en", "zh"):
-        raise typer.BadParameter("en or zh", param_hint="--lang")
+    if lang not in (None, *get_args(Lang)):
+        raise typer.BadParameter(say("languages", STATE.language), param_hint="--lang")
     STATE.home, STATE.config, STATE.debug = home, config, debug
-    STATE.lang = lang  # type: ignore[assignment]
 
 
 # The base of Typer's usage errors, whether this Typer carries its own Click or uses the installed one.
@@ -70,12 +69,14 @@ _UsageError: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__na
 
 def run() -> None:
     """Parses and runs; every error ends as a message and an exit code."""
-    _register(sys.argv[1:])
+    command_named, STATE.lang = _leading(sys.argv[1:])
+    for name in _MODULES.get(command_named, _EVERY_MODULE):
+        importlib.import_module(f"workers.cli.{name}")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its number
     try:
-        code = app(standalone_mode=False)
+        code = _program()(standalone_mode=False)
     except typer.Exit as stop:
         code = stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
@@ -107,20 +108,35 @@ _EVERY_MODULE = tuple(sorted({name for names in _MODULES.values() for name in na
 _OPTIONS_WITH_VALUE = ("--home", "--config", "--lang")
 
 
-def _register(arguments: Sequence[str]) -> None:
-    """Imports the modules whose commands may be meant: one where the command is known, else all."""
+def _leading(arguments: Sequence[str]) -> tuple[str, Lang | None]:
+    """The command that may be meant, and the language asked for before it: help and errors of usage need it first."""
+    lang: Lang | None = None
     rest = iter(arguments)
-    command = next(
-        (word for word in rest if not (word in _OPTIONS_WITH_VALUE and next(rest, "")) and word[:1] != "-"), ""
-    )
-    for name in _MODULES.get(command, _EVERY_MODULE):
-        importlib.import_module(f"workers.cli.{name}")
+    for word in rest:
+        if word[:1] != "-":
+            return word, lang
+        option, _, value = word.partition("=")
+        if option in _OPTIONS_WITH_VALUE:
+            value = value or next(rest, "")
+        if option == "--lang" and value in get_args(Lang):
+            lang = cast(Lang, value)
+    return "", lang
+
+
+def _program() -> Any:
+    """The command with all that are registered, its help in the chosen language."""
+    program = typer.main.get_command(app)
+    if STATE.language == "en":
+        return program
+    from workers.cli.help_in_chinese import in_chinese
+
+    return in_chinese(program)
 
 
 def _ended(error: Exception) -> int:
     """The message and exit code of an error."""
     if isinstance(error, _UsageError):
-        error.show()
+        _show(error)
         return USAGE
     if STATE.debug:
         import traceback
@@ -164,6 +180,13 @@ def _ended(error: Exception) -> int:
     problem("OPS-801", f"{type(error).__name__}: {_first_line(error)}")
     note("bug")
     return BUG
+
+
+def _show(error: Any) -> None:
+    """Wrong usage, told line by line in the chosen language."""
+    told = io.StringIO()
+    error.show(told)
+    sys.stderr.write("".join(f"{translated(line, STATE.language)}\n" for line in told.getvalue().splitlines()))
 
 
 def _first_line(error: BaseException | None) -> str:

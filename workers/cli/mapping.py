@@ -38,7 +38,7 @@ _MISSING = {
 
 Folder = Annotated[
     Path | None,
-    typer.Argument(metavar="[BOOK]", help="Mapping book; default: the settings' one, else the starter book."),
+    typer.Argument(metavar="BOOK", help="Mapping book; default: the settings' one, else the starter book."),
 ]
 BookOption = Annotated[
     Path | None, typer.Option("--book", help="Mapping book; default: the settings' one, else the starter book.")

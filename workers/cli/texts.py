@@ -10,6 +10,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "interrupted": ("interrupted; what was done is done, the rest is untouched", "已中断；已完成的保留，其余未动"),
     "file": ("{file}: {why}", "{file}：{why}"),
     "not_text": ("{given}: this is no UTF-8 text", "{given}：不是 UTF-8 文本"),
+    "languages": ("en or zh", "en 或 zh"),
     "bug": (
         "this is a fault of the connector; run again with --debug and report it",
         "这是连接器自身的故障；请加 --debug 重试并报告",
