@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,45 +160,77 @@ def _of_table(table: str, rows: Sequence[Row]) -> Iterator[Finding]:
     by_key: dict[tuple[str, ...], list[Row]] = {}
     for row in rows:
         by_key.setdefault(row.key(), []).append(row)
+    layers = {key: _layers(group) for key, group in by_key.items()}
     for key, group in by_key.items():
-        # A row for the same question or a wider one: each part is this key's or `*`.
-        wider = [row for wide in product(*({part, ANY} for part in key)) for row in by_key.get(wide, ())]
-        named = "/".join(key)
-        for row in group:
-            above = [other for other in wider if other.rank() > row.rank()]
-            if above and _gap(row.valid_from, row.valid_to, above) is None:
-                first = max(above, key=lambda other: other.rank())
-                yield _advice(
-                    row.at, f"a day that is left to {table} {named}", f"hidden by {first.at}", "remove it, or lower the other's priority"
-                )  # fmt: skip
-        group.sort(key=lambda row: row.valid_from)
-        for earlier, later in pairwise(group):
-            if later.valid_from <= earlier.valid_to:
-                continue
-            start, end = earlier.valid_to + _DAY, later.valid_from - _DAY
-            gap = _gap(start, end, wider) if start <= end else None
-            if gap is not None:
-                days = f"nothing from {gap[0]} to {gap[1]}"
-                yield _advice(
-                    later.at,
-                    f"{table} {named} without a gap after {earlier.at}",
-                    days,
-                    "join the dates, or leave it so",
-                )
+        # Rows for the same question or a wider one: each part is this key's or `*`.
+        wider = [layer for wide in product(*({part, ANY} for part in key)) for layer in layers.get(wide, ())]
+        yield from _hidden(f"{table} {'/'.join(key)}", group, wider)
+        yield from _gaps(f"{table} {'/'.join(key)}", group, wider)
 
 
-def _gap(start: date, end: date, rows: Sequence[Row]) -> tuple[date, date] | None:
-    """The first days of this span that none of the rows covers."""
+class _Layer:
+    """The rows of one key and one priority. No two of them hold on the same day: a book with such rows is refused."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self._rows = sorted(rows, key=lambda row: row.valid_from)
+        self._starts = [row.valid_from for row in self._rows]
+        self._ends = [row.valid_to for row in self._rows]  # of all that follow each other without a gap
+        for place in range(len(rows) - 2, -1, -1):
+            if self._starts[place + 1] - self._ends[place] == _DAY:
+                self._ends[place] = self._ends[place + 1]
+        self.rank = rows[0].rank()
+
+    def on(self, day: date) -> Row | None:
+        """The row of this day."""
+        place = bisect_right(self._starts, day) - 1
+        return self._rows[place] if place >= 0 and self._rows[place].valid_to >= day else None
+
+    def end(self, day: date) -> date | None:
+        """The last day from this one on without a gap; None where there is no row on this day."""
+        return None if self.on(day) is None else self._ends[bisect_right(self._starts, day) - 1]
+
+    def start(self, day: date) -> date | None:
+        """The first day after this one on which a row begins."""
+        place = bisect_right(self._starts, day)
+        return self._starts[place] if place < len(self._starts) else None
+
+
+def _layers(rows: Sequence[Row]) -> list[_Layer]:
+    by_priority: dict[int, list[Row]] = {}
+    for row in rows:
+        by_priority.setdefault(row.priority, []).append(row)
+    return list(map(_Layer, by_priority.values()))
+
+
+def _hidden(what: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[Finding]:
+    for row in group:
+        above = [layer for layer in wider if layer.rank > row.rank()]
+        if _gap(row.valid_from, row.valid_to, above) is None:
+            first = max((layer.rank, hider.at) for layer in above if (hider := layer.on(row.valid_from)) is not None)
+            fix = "remove it, or lower the other's priority"
+            yield _advice(row.at, f"a day that is left to {what}", f"hidden by {first[1]}", fix)
+
+
+def _gaps(what: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[Finding]:
+    for earlier, later in pairwise(sorted(group, key=lambda row: row.valid_from)):
+        if later.valid_from <= earlier.valid_to:
+            continue
+        start, end = earlier.valid_to + _DAY, later.valid_from - _DAY
+        gap = _gap(start, end, wider) if start <= end else None
+        if gap is not None:
+            days, fix = f"nothing from {gap[0]} to {gap[1]}", "join the dates, or leave it so"
+            yield _advice(later.at, f"{what} without a gap after {earlier.at}", days, fix)
+
+
+def _gap(start: date, end: date, layers: Sequence[_Layer]) -> tuple[date, date] | None:
+    """The first days of this span that none of the layers covers."""
     day = start
-    for row in sorted(rows, key=lambda row: row.valid_from):
-        if row.valid_from > day:
-            return day, min(row.valid_from - _DAY, end)
-        if row.valid_to >= end:
+    while ends := [last for layer in layers if (last := layer.end(day)) is not None]:
+        if max(ends) >= end:
             return None
-        day = max(day, row.valid_to + _DAY)
-        if day > end:
-            return None
-    return day, end
+        day = max(ends) + _DAY
+    starts = [begins - _DAY for layer in layers if (begins := layer.start(day)) is not None]
+    return day, min([*starts, end])
 
 
 def _idle_accounts(book: Book) -> list[Finding]:

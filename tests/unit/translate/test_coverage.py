@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,48 @@ def test_days_between_two_rows_of_one_key_are_told_unless_a_wider_row_has_them(w
 
     assert "2025-01-01 to 2025-01-31" in finding.got
     assert covered == []
+
+
+def test_the_row_is_named_that_takes_the_first_day_of_a_hidden_one(written: Written) -> None:
+    years = "x.y,*,*,660202,2,,2024-12-31\nx.y,*,*,660203,2,2025-01-01,\n"
+    book = written(accounts=f"{years}x.y,D01,*,660202,,2025-03-01,\n")
+    [second] = [row.at for row in book.accounts if row.category == "x.y" and row.account == "660203"]
+
+    [finding] = [finding for finding in advice(book) if finding.path.startswith("accounts")]
+
+    assert finding.got == f"hidden by {second}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "x.y,*,*,660202,,{day},{day}\n",
+        "x.y,D{n},*,660202,,{day},{end}\n",
+        "x.y,*,*,660202,,{day},{day}\nx.y,D{n},*,660202,,,\n",
+    ],
+    ids=["one key", "a key for each", "wider and narrower"],
+)
+def test_twice_the_rows_take_no_more_than_about_twice_the_steps(written: Written, line: str) -> None:
+    first = date(2000, 1, 1)
+
+    def steps(rows: int) -> int:
+        days = [first + timedelta(days=n) for n in range(rows)]
+        lines = (line.format(n=n, day=day, end=day + timedelta(days=90)) for n, day in enumerate(days))
+        book = written(accounts="x.y,*,*,660202,3,2000-01-01,2030-01-01\n" + "".join(lines))
+        taken = 0
+
+        def count(_frame: object, _event: str, _arg: object) -> None:
+            nonlocal taken
+            taken += 1
+
+        sys.setprofile(count)
+        try:
+            advice(book)
+        finally:
+            sys.setprofile(None)
+        return taken
+
+    assert steps(800) < 2.5 * steps(400)
 
 
 def test_an_account_that_nothing_is_booked_on_is_told(written: Written) -> None:
