@@ -8,6 +8,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
+from connector.spans import Spans, read, take, write
+
 BalanceKind = Literal["advance", "invoice", "budget"]
 PeriodState = Literal["open", "closing", "closed"]
 GROUP = "*"  # The company of an invoice: it is claimed once in the whole group.
@@ -39,7 +41,7 @@ class BalanceKey(NamedTuple):
 @dataclass(slots=True)
 class Balance:
     """Something of which at most `available` may be used. `detail` says what it is about: employee and rate of an
-    advance, scope of a budget."""
+    advance, scope of a budget, which document holds which part of an invoice."""
 
     key: BalanceKey
     currency: str
@@ -53,6 +55,10 @@ class Balance:
     def open(self) -> Decimal:
         """What is left."""
         return self.available - self.used
+
+    def parts(self) -> dict[int, Spans]:
+        """Of an invoice: which document holds which part of it."""
+        return {int(document_id): read(spans) for document_id, spans in self.detail.get("parts", {}).items()}
 
 
 @dataclass(slots=True)
@@ -101,11 +107,20 @@ class Facts:
     budgets_of: dict[str, list[BalanceKey]] = field(default_factory=dict)
     used_before: set[int] = field(default_factory=set)  # documents that used something when it was gathered
     changed_uses: set[int] = field(default_factory=set)
+    holders: Mapping[int, str] = field(default_factory=dict)  # company and number of documents that hold an invoice
 
     def open_for(self, key: BalanceKey, document_id: int | None) -> Decimal:
         """What is left of a balance for this document, what it uses itself included."""
         own = self.uses.get(document_id, {}).get(key) if document_id is not None else None
         return self.balances[key].open + (own.amount if own is not None else _ZERO)
+
+    def spans_for(self, key: BalanceKey, document_id: int | None, amount: Decimal) -> Spans:
+        """The part of an invoice that the document would hold: what it holds already, then what nobody does."""
+        parts = self.balances[key].parts()
+        if not parts:
+            return ((_ZERO, amount),) if amount else ()
+        own = parts.pop(document_id, ()) if document_id is not None else ()
+        return take(amount, own, [span for spans in parts.values() for span in spans])
 
     def use(
         self,
@@ -121,6 +136,9 @@ class Facts:
         after = {key: Use(amount, state, version) for key, amount in amounts.items() if amount}
         for key, use in after.items():
             self._move(key, use.amount)
+        for key in {**before, **after}:
+            if key.kind == "invoice":
+                self._hold(key, document_id, after[key].amount if key in after else _ZERO)
         if before or after:
             self.uses[document_id] = after
             self.changed_uses.add(document_id)
@@ -133,6 +151,14 @@ class Facts:
         """What there is to use, as its source tells it now."""
         balance = self.balances[key]
         balance.available, balance.currency, balance.detail, balance.changed = available, currency, detail, True
+
+    def _hold(self, key: BalanceKey, document_id: int, amount: Decimal) -> None:
+        """Writes down which part of an invoice the document holds from now on."""
+        balance, spans = self.balances[key], self.spans_for(key, document_id, amount)
+        parts = {**balance.detail.get("parts", {}), str(document_id): write(spans)}
+        if not spans:
+            del parts[str(document_id)]
+        balance.detail = {**balance.detail, "parts": parts}
 
     def _move(self, key: BalanceKey, amount: Decimal) -> None:
         balance = self.balances[key]

@@ -6,7 +6,7 @@ The same functions answer the OA before the approval (preflight), the worker, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -20,7 +20,9 @@ from connector.facts import (
     fiscal_year,
     period_of,
 )
+from connector.spans import Spans
 from connector.translate.book import Book, CompanyView
+from connector.translate.tax import invoice_name
 from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
 from contracts.amount import QUANTA
 from contracts.expense import ExpenseReport, Invoice, Line, booked_amount, invoice_total
@@ -75,7 +77,8 @@ def examine(
     """The voucher of a report and everything that stands in its way, by the book and by what the ledger knows."""
     found = _Found()
     view = view_of(report, book)
-    terms = settle_terms(report, view, facts, document_id, found)
+    claimed = claimed_invoices(report)
+    terms = settle_terms(report, view, facts, document_id, claimed, found)
     made = to_voucher(report, book, reference_max=reference_max, terms=terms)
     voucher = None
     if isinstance(made, Refusal):
@@ -87,7 +90,7 @@ def examine(
         on = terms.day or posting_day(report, view)
         _check_records(report, view, voucher, facts, on, found)
         _check_advances(report, view, facts, document_id, uses, found)
-        _check_invoices(report, facts, document_id, uses, found)
+        _check_invoices(claimed, facts, document_id, uses, found)
         if voucher is not None and view.row.budgets != "off":
             _check_budgets(report, view, voucher, facts, document_id, uses, found)
     unique = tuple(dict.fromkeys(found.findings)), tuple(dict.fromkeys(found.waits_for))
@@ -98,44 +101,53 @@ def examine(
 
 
 def settle_terms(
-    report: ExpenseReport, view: CompanyView | None, facts: Facts, document_id: int | None, found: _Found
+    report: ExpenseReport,
+    view: CompanyView | None,
+    facts: Facts,
+    document_id: int | None,
+    claimed: Claimed,
+    found: _Found,
 ) -> Terms:
     """Into which period the report goes, by the company's policy. Three days stay apart: of the expense, of the approval,
     of the posting; only the last picks the period."""
     rates = _paid_rates(report, facts)
     if view is None:
         return Terms(advances=rates)
-    released = _released(report, view, facts, document_id, rates)
+    settled = Terms(
+        advances=rates,
+        released=_released(report, view, facts, document_id, rates),
+        invoices=_spans(claimed, facts, document_id),
+    )
     natural, approved = posting_day(report, view), approval_day(report, view)
     periods = facts.periods.get(report.company, ())
     if not periods:
-        return Terms(day=natural, advances=rates, released=released)
+        return replace(settled, day=natural)
     period = period_of(periods, natural)
     if period is None:
         _no_period(report.company, natural, found)
-        return Terms(day=natural, advances=rates, released=released)
+        return replace(settled, day=natural)
     if period.takes(approved):
-        return Terms(day=natural, advances=rates, released=released)
+        return replace(settled, day=natural)
     rule = view.period_rule(DOCUMENT_TYPE, natural)
     policy = "HOLD" if rule is None else rule.policy
     closed = f"an open period; {period.period} of {report.company} is {period.state}"
     if policy == "REJECT":
         found.wrong("ACC-331", "posting_date", closed, str(natural), "approve it again with a later posting date")
-        return Terms(day=natural, advances=rates, released=released)
+        return replace(settled, day=natural)
     if policy == "HOLD":
         fix = "open the period, or give the report another posting date"
         found.wrong("ACC-332", "posting_date", closed, str(natural), fix, waits=f"period:{natural}")
-        return Terms(day=natural, advances=rates, released=released)
+        return replace(settled, day=natural)
     day = next_open_day(periods, max(natural, approved), approved)
     if day is None:
         _no_period(report.company, max(natural, approved), found)
-        return Terms(day=natural, advances=rates, released=released)
+        return replace(settled, day=natural)
     year_start = view.row.year_start
     crosses = fiscal_year(day, year_start) != fiscal_year(natural, year_start)
     if crosses and document_id not in facts.year_accepted:
         expected = f"a day in the fiscal year of {natural}; the next open one is {day}"
         found.wrong("ACC-334", "posting_date", expected, str(day), "decide: oaerp close accept")
-    return Terms(day, period.period, policy == "ACCRUE", rates, released)
+    return replace(settled, day=day, origin_period=period.period, accrued=policy == "ACCRUE")
 
 
 def next_open_day(periods: Sequence[Period], start: date, approved: date) -> date | None:
@@ -313,14 +325,19 @@ def _check_advances(
 
 def invoice_key(invoice: Invoice) -> BalanceKey | None:
     """What names an invoice in the whole group: its number, for older ones with the code before it."""
-    if invoice.number is None or invoice.kind in ("none", "red_special"):
+    name = invoice_name(invoice)
+    if name is None or invoice.kind in ("none", "red_special"):
         return None
-    return BalanceKey("invoice", GROUP, invoice.number if invoice.code is None else f"{invoice.code}/{invoice.number}")
+    return BalanceKey("invoice", GROUP, name)
 
 
-def claimed_invoices(report: ExpenseReport) -> dict[BalanceKey, tuple[str, Decimal, Decimal, int]]:
-    """Of each invoice its currency, its total, how much of it the report claims, and the first line that does."""
-    claimed: dict[BalanceKey, tuple[str, Decimal, Decimal, int]] = {}
+# Of each invoice its currency, its total, how much of it a report claims, and the first line that does.
+Claimed = dict[BalanceKey, tuple[str, Decimal, Decimal, int]]
+
+
+def claimed_invoices(report: ExpenseReport) -> Claimed:
+    """What the report claims of each invoice."""
+    claimed: Claimed = {}
     for index, line in enumerate(report.lines):
         key = None if line.invoice is None else invoice_key(line.invoice)
         if key is None or line.amount <= _ZERO:
@@ -335,10 +352,21 @@ def claimed_invoices(report: ExpenseReport) -> dict[BalanceKey, tuple[str, Decim
     return claimed
 
 
+def _spans(claimed: Claimed, facts: Facts, document_id: int | None) -> dict[str, Spans]:
+    """Which part of each invoice the report has, where that is not the first of it."""
+    found: dict[str, Spans] = {}
+    for key, (_, _, amount, _) in claimed.items():
+        if key in facts.balances:
+            spans = facts.spans_for(key, document_id, amount)
+            if spans != ((_ZERO, amount),):
+                found[key.key] = spans
+    return found
+
+
 def _check_invoices(
-    report: ExpenseReport, facts: Facts, document_id: int | None, uses: dict[BalanceKey, Decimal], found: _Found
+    claimed: Claimed, facts: Facts, document_id: int | None, uses: dict[BalanceKey, Decimal], found: _Found
 ) -> None:
-    for key, (currency, total, amount, index) in claimed_invoices(report).items():
+    for key, (currency, total, amount, index) in claimed.items():
         at = f"lines[{index}].invoice"
         balance = facts.balances.get(key)
         if balance is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import documents, inbox, master_records, postings
+from connector.spans import Spans, read_all
 from connector.translate.tables import DIMENSIONS
 from contracts import parse_event
 from contracts.expense import ExpenseReport
@@ -20,7 +21,8 @@ REPORTS_MAX = 10_000  # Recent ones; a category nobody used in that many needs n
 
 @dataclass(frozen=True, slots=True)
 class Booked:
-    """A voucher that was made for a version of a document: the report it says, the mapping book that made it, its state."""
+    """A voucher that was made for a version of a document: the report it says, the mapping book that made it, its state,
+    and which part of an invoice it was made for."""
 
     purpose: str
     version: int
@@ -29,6 +31,7 @@ class Booked:
     erp_number: str | None
     voucher: Voucher
     report: ExpenseReport | None
+    invoices: Mapping[str, Spans]
 
 
 def recent_reports(tx: Connection) -> Iterator[ExpenseReport]:
@@ -61,13 +64,13 @@ def booked(tx: Connection, company: str, number: str) -> list[Booked]:
     """Every voucher of a report, as it was made, in the order in which they were planned."""
     p, d, i = postings.c, documents.c, inbox.c
     rows = tx.execute(
-        select(p.purpose, p.version, p.state, p.book, p.erp_number, p.voucher, p.document_id)
+        select(p.purpose, p.version, p.state, p.book, p.erp_number, p.voucher, p.document_id, p.invoices)
         .join(documents, d.id == p.document_id)
         .where(d.kind == "expense.report", d.company == company, d.number == number)
         .order_by(p.id)
     ).all()
     found: list[Booked] = []
-    for purpose, version, state, book, erp_number, voucher, document_id in rows:
+    for purpose, version, state, book, erp_number, voucher, document_id, invoices in rows:
         body = tx.scalar(
             select(i.body)
             .where(i.document_id == document_id, i.version == version)
@@ -76,5 +79,6 @@ def booked(tx: Connection, company: str, number: str) -> list[Booked]:
         )
         data = None if body is None else parse_event(bytes(body)).data
         report = data if isinstance(data, ExpenseReport) else None
-        found.append(Booked(purpose, version, state, book, erp_number, parse_voucher(bytes(voucher)), report))
+        made = parse_voucher(bytes(voucher))
+        found.append(Booked(purpose, version, state, book, erp_number, made, report, read_all(invoices)))
     return found

@@ -133,6 +133,8 @@ postings = Table(
     Column("state", String(10), nullable=False),
     Column("voucher", LargeBinary, nullable=False),
     Column("book", String(64)),  # fingerprint of the mapping book that made the voucher
+    # JSON: of an invoice that other documents hold parts of, the part that the voucher was made for; null: its beginning
+    Column("invoices", Text),
     Column("depends_on", Key),  # the posting that must have ended first
     Column("reverses", Key),  # the posting that this one takes back
     Column("attempts", Integer, nullable=False),  # calls ever begun; written before each

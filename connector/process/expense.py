@@ -8,6 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from connector import spans
 from connector.adapter import Status
 from connector.correct import Correction, correct
 from connector.correct import Facts as CorrectionFacts
@@ -104,7 +105,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
         letter = _letter(item, document, decision.code or "SYN-301", decision.reason, blocks=True)
         batch.park(item, document, letter)
         return
-    _write_postings(batch, document, item, decided, voucher, decision, on, desk)
+    _write_postings(batch, document, item, decided, answer, decision, on, desk)
     if decision is not None and decision.kind == "none":
         _tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
@@ -226,12 +227,14 @@ def _write_postings(
     document: Document,
     item: Arrived,
     decided: Plan,
-    voucher: Voucher | None,
+    answer: Answer | None,
     decision: Correction | None,
     on: date | None,
     desk: Desk,
 ) -> None:
     """Drops what never left us, then takes back and posts as decided."""
+    voucher = None if answer is None else answer.voucher
+    invoices = None if answer is None else spans.write_all(answer.terms.invoices)
     kind = "blue" if decision is None else decision.kind
     for step in decided.steps:
         match step:
@@ -242,7 +245,7 @@ def _write_postings(
                 batch.post(document, _reversal(batch, document, posting, on, desk))
             case Post(version) if kind in ("red_and_blue", "blue"):
                 assert voucher is not None, "what is posted was translated"
-                batch.post(document, _posting(document, version, voucher, "post", desk.book))
+                batch.post(document, _posting(document, version, voucher, "post", invoices, desk.book))
     if kind == "additive":
         assert decision is not None, "only a correction adds"
         assert decision.difference is not None, "an addition has its lines"
@@ -256,10 +259,12 @@ def _write_postings(
             lines=decision.difference,
             memo=voucher.memo,
         )
-        batch.post(document, _posting(document, item.event.version, added, "adjust", desk.book))
+        batch.post(document, _posting(document, item.event.version, added, "adjust", invoices, desk.book))
 
 
-def _posting(document: Document, version: int, voucher: Voucher, purpose: str, book: Book) -> NewPosting:
+def _posting(
+    document: Document, version: int, voucher: Voucher, purpose: str, invoices: str | None, book: Book
+) -> NewPosting:
     after, behind_new = _last_reversal(document)
     return NewPosting(
         document_id=document.id,
@@ -269,6 +274,7 @@ def _posting(document: Document, version: int, voucher: Voucher, purpose: str, b
         reference=voucher.reference,
         voucher=voucher_to_json(voucher),
         book=book.fingerprint,
+        invoices=invoices,
         after=after,
         after_reversal=behind_new,
     )

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from connector.correct import Facts
 from connector.facts import Period
+from connector.spans import Spans, free, read
 from connector.translate.book import Book
 from connector.translate.tables import ANY, bad, near
 from connector.translate.voucher import Refusal, Terms
@@ -50,6 +51,7 @@ _FORMS = {
     "closed": "closed 2025-03 -> 2025-04-03, or closed 2025-03 where the book decides",
     "accrued": "accrued 2025-03 -> 2025-04-03",
     "paid": "paid ADV1 USD @ 7.10",
+    "claimed": "claimed 25442000000012345678 600.00, or claimed 25442000000012345678 600.00-660.00",
     "advanced": "advanced ADV1 1500.00, or advanced ADV1 500.00 USD @ 7.10",
     "returned": "returned ADV1 87.00, or returned ADV1 20.00 USD @ 7.12 paid 7.10",
     "then": "then, on a line of its own below the first version",
@@ -69,7 +71,7 @@ _FORMS = {
 _LINE_FORM = "category amount [currency @ rate], clause, clause"
 _STATEMENTS = (
     "company", "currency", "number", "title", "posting_date", "submitted_on", "approved_at", "total", "version", "employee",
-    "advance", "paid", "payee", "advanced", "returned", "then", "paid_out", "declared", "reversed", "closed", "accrued",
+    "advance", "paid", "claimed", "payee", "advanced", "returned", "then", "paid_out", "declared", "reversed", "closed", "accrued",
 )  # fmt: skip
 _REPORT = TypeAdapter(ExpenseReport)
 _LINE = TypeAdapter(Line)
@@ -172,6 +174,7 @@ class _Draft:
         self.origin: str | None = None
         self.accrued = False
         self.advances: dict[str, tuple[str, Decimal]] = {}
+        self.claimed: dict[str, Spans] = {}
         self.given: ExpenseReport | Refusal | None = None
         self.before: ExpenseReport | Refusal | None = None
         self.paid_out: dict[Role, Decimal] = {}
@@ -187,7 +190,8 @@ class _Draft:
         }  # fmt: skip
 
     def case(self) -> Case:
-        terms = Terms(self.day, self.origin, self.accrued, self.advances)
+        invoices = {name: free(spans) for name, spans in self.claimed.items()}
+        terms = Terms(self.day, self.origin, self.accrued, self.advances, invoices=invoices)
         facts = Facts(paid=self.paid_out, period_closed=self.declared)
         return Case(
             self.title, self.at, self.given or self._report(), tuple(self.expected), terms, self.before, facts,
@@ -366,6 +370,9 @@ def _read_statement(draft: _Draft, text: str) -> None:
         case "paid":
             number, currency, _, rate = rest.split()
             draft.advances[number] = (currency, Decimal(rate))
+        case "claimed":
+            name, part = rest.split()
+            draft.claimed[name] = read(part if "-" in part else f"0-{part}")
         case "payee":
             kind, identity = rest.split()
             report["payee"] = {"type": kind, "id": identity}

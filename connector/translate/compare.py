@@ -9,6 +9,7 @@ from difflib import SequenceMatcher
 from itertools import chain, combinations, groupby, zip_longest
 from typing import Any, Literal
 
+from connector.spans import Spans
 from connector.text_yaml import load_text_yaml
 from connector.translate.book import BOOK_FILE, Book
 from connector.translate.coverage import rules_of, tables_of
@@ -81,10 +82,10 @@ class Rebuilt:
     fields: tuple[tuple[str, str, str], ...] = ()
 
 
-def rebuild(report: ExpenseReport, booked: Voucher, book: Book) -> Rebuilt:
-    """The report's voucher by this book, on the terms the booked one was made on, beside the booked one. The reference is
-    taken over: the ERP's limits made it, not the book."""
-    answer = explain(report, book, terms=terms_of(report, booked))
+def rebuild(report: ExpenseReport, booked: Voucher, book: Book, invoices: Mapping[str, Spans]) -> Rebuilt:
+    """The report's voucher by this book, on the terms the booked one was made on and for the same parts of its invoices,
+    beside the booked one. The reference is taken over: the ERP's limits made it, not the book."""
+    answer = explain(report, book, terms=replace(terms_of(report, booked), invoices=invoices))
     stood = [Said(written(line, booked.currency)) for line in booked.lines]
     if isinstance(answer, Refusal):
         return Rebuilt(None, (), answer.findings, False, tuple(differences(stood, refused_lines(answer))))

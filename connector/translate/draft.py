@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
 
+from connector.spans import Spans
 from connector.translate.book import AccountHit, Book, CompanyView, Pair, Rule, Scope
 from connector.translate.dimensions import fill
 from connector.translate.tables import EXPENSE_ACCOUNT, ExpressionFailed
@@ -41,13 +42,15 @@ class Refusal:
 class Terms:
     """What the ledger settled before a report is translated: the posting day, the closed period it really belongs to,
     whether its cost was accrued there, and of its advances the currency and rate they were paid in and what a claim takes
-    off them in the base currency, so that all claims and returns together take off what was paid."""
+    off them in the base currency, so that all claims and returns together take off what was paid; and which spans of an
+    invoice are the report's, where that is not simply the first of it."""
 
     day: date | None = None
     origin_period: str | None = None
     accrued: bool = False
     advances: Mapping[str, tuple[str, Decimal]] = field(default_factory=dict)
     released: Mapping[str, Decimal] = field(default_factory=dict)
+    invoices: Mapping[str, Spans] = field(default_factory=dict)
 
 
 NO_TERMS = Terms()

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from connector.translate.allocation import allocate
 from connector.translate.draft import ZERO, Draft, Source
-from connector.translate.tax import Claimed, deduct
+from connector.translate.tax import Claims, deduct
 from contracts.amount import QUANTA
 from contracts.expense import Line, PaidBy
 from contracts.findings import Finding
@@ -19,14 +19,14 @@ Owed = dict[PaidBy, Decimal]
 def write_lines(draft: Draft) -> tuple[Owed, Decimal]:
     """Writes every line of the report; gives what is owed to whom, and what the lines add to in the base currency."""
     owed: Owed = {}
-    claimed: dict[str, Claimed] = {}
+    claims = Claims(draft.terms.invoices)
     booked = ZERO
     for index, line in enumerate(draft.report.lines):
-        booked += _write(draft, index, line, owed, claimed)
+        booked += _write(draft, index, line, owed, claims)
     return owed, booked
 
 
-def _write(draft: Draft, index: int, line: Line, owed: Owed, claimed: dict[str, Claimed]) -> Decimal:
+def _write(draft: Draft, index: int, line: Line, owed: Owed, claims: Claims) -> Decimal:
     """Writes one line; gives its amount in the base currency, below zero for a seller's red invoice."""
     amount, invoice, personal = line.amount, line.invoice, line.personal or ZERO
     side: Side = "debit"
@@ -53,7 +53,7 @@ def _write(draft: Draft, index: int, line: Line, owed: Owed, claimed: dict[str, 
                 "add a row to the tax table", f"tax:{key}",
             )  # fmt: skip
             return ZERO
-        answer = deduct(line, invoice, row, amount, amount - personal if personal else amount, claimed)
+        answer = deduct(line, invoice, row, amount, amount - personal if personal else amount, claims)
         if isinstance(answer, Finding):
             draft.wrong(answer.code, f"lines[{index}].{answer.path}", answer.expected, answer.got, answer.fix)
             return ZERO

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
+from connector.spans import Span, Spans, cut
 from connector.translate.tables import TaxRow
 from contracts.amount import QUANTA
 from contracts.expense import Invoice, Line, invoice_total
@@ -13,10 +15,6 @@ from contracts.voucher import Role
 
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
-
-
-# How much of an invoice earlier lines of the same report have claimed, and how much of that counts for tax.
-Claimed = tuple[Decimal, Decimal]
 
 
 class Deduction(NamedTuple):
@@ -28,45 +26,72 @@ class Deduction(NamedTuple):
     row: TaxRow
 
 
-def deduct(
-    line: Line, invoice: Invoice, row: TaxRow, amount: Decimal, counted: Decimal, claimed: dict[str, Claimed]
-) -> Deduction | Finding | None:
-    """The tax in `counted`, the business part of the line's `amount` (magnitudes), by this row of the tax table.
+class Claims:
+    """What the lines of one report claim of their invoices. `spans` says where the report's part of an invoice lies among
+    those of other documents; where it says nothing, the report has the beginning."""
 
-    Where several lines or a part claim one invoice, they get their share of its tax, and all shares together make it
-    up to the cent; None where no tax leaves the cost. A claim above the invoice's total is refused, also over several lines. Records it in `claimed`.
+    __slots__ = ("_claimed", "_spans")
+
+    def __init__(self, spans: Mapping[str, Spans]) -> None:
+        self._claimed: dict[str, Decimal] = {}
+        self._spans = spans
+
+    def add(self, name: str, amount: Decimal) -> Decimal:
+        """Claims so much more; gives how much was claimed before."""
+        before = self._claimed.get(name, _ZERO)
+        self._claimed[name] = before + amount
+        return before
+
+    def cut(self, name: str, start: Decimal, end: Decimal) -> Iterable[Span]:
+        """Where on the invoice that part of the claim lies."""
+        return cut(self._spans.get(name, ()), start, end)
+
+
+def invoice_name(invoice: Invoice) -> str | None:
+    """What names an invoice in the whole group: its number, for older ones with the code before it."""
+    if invoice.number is None or invoice.code is None:
+        return invoice.number
+    return f"{invoice.code}/{invoice.number}"
+
+
+def deduct(
+    line: Line, invoice: Invoice, row: TaxRow, amount: Decimal, counted: Decimal, claims: Claims
+) -> Deduction | Finding | None:
+    """The tax in `counted`, the business part of the line's `amount` (magnitudes), by this row of the tax table; None
+    where no tax leaves the cost. A claim above the invoice's total is refused, also over several lines.
+
+    A part of an invoice, of a line or of a report, has the tax of its own span: the rounded tax up to its end less the
+    rounded tax up to its beginning. Parts never overlap, so whatever their number and order they never carry more than
+    the invoice's tax, and together they carry all of it once the whole invoice is claimed; also where a document gave
+    its part back and others took it.
     """
     total = invoice_total(invoice, amount)
-    before = _ZERO
-    sum_claimed = amount
-    if invoice.number is not None:
-        key = invoice.number if invoice.code is None else f"{invoice.code}/{invoice.number}"
-        known = claimed.get(key)
-        if known is None:
-            claimed[key] = (amount, counted)
-        else:
-            sum_claimed, before = amount + known[0], known[1]
-            claimed[key] = (sum_claimed, before + counted)
-    if sum_claimed > total:
+    name = invoice_name(invoice)
+    if name is not None and line.amount < _ZERO:
+        name = f"-{name}"  # A red invoice may bear the number of the one it takes back.
+    before = _ZERO if name is None else claims.add(name, amount)
+    if before + amount > total:
         return Finding(
             "MAP-207",
             "amount",
             f"at most the invoice's total, {total:f}",
-            f"{sum_claimed:f}",
+            f"{before + amount:f}",
             "correct the amount; an invoice is claimed once",
         )
-    method = row.method
-    if method == "none":
+    if row.method == "none":
         return None
-    tax = _tax(invoice, row, total, QUANTA[line.currency])
-    if isinstance(tax, Finding):
-        return tax
-    if counted != total:
-        tax = _share(tax, before + counted, total) - _share(tax, before, total)
-    stays = _ZERO
-    if row.deductible != _ONE:
-        stays = tax - (tax * row.deductible).quantize(tax, ROUND_HALF_UP)
-    return Deduction(tax, stays, _role(invoice, row), row)
+    whole = _tax(invoice, row, total, QUANTA[line.currency])
+    if isinstance(whole, Finding):
+        return whole
+    if counted == total:
+        return Deduction(whole, whole - _part(whole, row.deductible), _role(invoice, row), row)
+    spans = [(before, before + counted)] if name is None else claims.cut(name, before, before + counted)
+    tax = deductible = _ZERO
+    for start, end in spans:
+        low, high = _up_to(start, whole, total), _up_to(end, whole, total)
+        tax += high - low
+        deductible += _part(high, row.deductible) - _part(low, row.deductible)
+    return Deduction(tax, tax - deductible, _role(invoice, row), row)
 
 
 def _tax(invoice: Invoice, row: TaxRow, total: Decimal, unit: Decimal) -> Decimal | Finding:
@@ -116,9 +141,14 @@ def _tax(invoice: Invoice, row: TaxRow, total: Decimal, unit: Decimal) -> Decima
     return (inside * row.rate / (_ONE + row.rate)).quantize(unit, ROUND_HALF_UP)
 
 
-def _share(tax: Decimal, counted: Decimal, total: Decimal) -> Decimal:
-    """The tax in the first `counted` of `total`: rounding the running sum, not the parts, lets the parts re-add."""
-    return (tax * counted / total).quantize(tax, ROUND_HALF_UP)
+def _up_to(place: Decimal, tax: Decimal, total: Decimal) -> Decimal:
+    """The tax in the first so much of an invoice, rounded."""
+    return (tax * place / total).quantize(tax, ROUND_HALF_UP)
+
+
+def _part(tax: Decimal, deductible: Decimal) -> Decimal:
+    """What of a tax may be deducted, rounded."""
+    return tax if deductible == _ONE else (tax * deductible).quantize(tax, ROUND_HALF_UP)
 
 
 def _role(invoice: Invoice, row: TaxRow) -> Role:

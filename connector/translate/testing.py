@@ -133,7 +133,7 @@ def _in_closed_period(case: Case, report: ExpenseReport, book: Book) -> tuple[Te
     found = tuple(finding for finding in answer.findings if finding.code in _OF_PERIODS)
     if found:
         return Refusal(found, tuple(key for key in answer.waits_for if key.startswith("period:"))), used
-    settled = replace(answer.terms, advances=terms.advances)
+    settled = replace(answer.terms, advances=terms.advances, invoices=terms.invoices)
     return settled, used if settled.origin_period is not None else frozenset()
 
 
@@ -151,7 +151,7 @@ def _corrected(case: Case, before: ExpenseReport | Refusal, whole: Explained, us
     """How the version that stands becomes the new one, and what is posted for it: the difference, or red and blue."""
     if isinstance(before, Refusal):
         return Made(refusal=before)
-    standing = explain(before, book, terms=Terms(advances=case.terms.advances))
+    standing = explain(before, book, terms=Terms(advances=case.terms.advances, invoices=case.terms.invoices))
     if isinstance(standing, Refusal):
         return Made(refusal=standing)
     new = whole[0]

@@ -62,6 +62,18 @@ CASES = {
 }
 
 
+def test_reports_that_take_parts_of_one_invoice_at_once_carry_its_tax_to_the_cent(world: World) -> None:
+    invoice = {"kind": "vat_special", "number": "25442000000000000001", "certified": True,
+               "total": "370.00", "net": "349.06", "tax": "20.94"}  # fmt: skip
+    claims = [claim(f"EXP-{at}", expense("travel.hotel", "10.00", invoice=invoice)) for at in range(PLACES)]
+
+    _at_once(world, claims)
+
+    made = [line for reference, _ in world.postings() for line in world.voucher_lines(reference)]
+    taxes = [Decimal(line.split()[-1]) for line in made if line.startswith("Dr 2221010101")]
+    assert (len(taxes), sum(taxes), set(taxes)) == (PLACES, Decimal("20.94"), {Decimal("0.56"), Decimal("0.57")})
+
+
 @pytest.mark.parametrize("kind", CASES)
 def test_two_hundred_claims_at_once_never_exceed_the_balance(world: World, kind: str) -> None:
     before, claims, key, code = CASES[kind]

@@ -190,6 +190,67 @@ def test_an_invoice_is_claimed_up_to_its_total_and_not_a_cent_more(world: World)
     assert left(world, "invoice", "25442000000123456789", "*") == 0
 
 
+def _part(number: str, amount: str, **more: object) -> dict[str, object]:
+    """A report that claims a part of an invoice of 105.00 with 5.95 of tax, which does not divide by three."""
+    invoice = {"kind": "vat_special", "number": "25442000000000000001", "total": "105.00", "net": "99.05", "tax": "5.95",
+               "certified": True}  # fmt: skip
+    return claim(number, expense("travel.hotel", amount, invoice=invoice), **more)
+
+
+def _taxes(world: World, *references: str) -> list[str]:
+    lines = [line for reference in references for line in world.voucher_lines(reference)]
+    return [line.removeprefix("Dr 2221010101 ") for line in lines if line.startswith("Dr 2221010101")]
+
+
+THIRDS = ("C01-EXP-1-V1", "C01-EXP-2-V1", "C01-EXP-3-V1")
+
+
+def test_the_reports_that_share_an_invoice_carry_its_tax_to_the_cent(world: World) -> None:
+    for number in ("EXP-1", "EXP-2", "EXP-3"):
+        world.receive(_part(number, "35.00"))
+
+    assert _taxes(world, *THIRDS) == ["1.98", "1.99", "1.98"]
+
+
+def test_so_they_do_in_one_batch(world: World) -> None:
+    world.receive(*(_part(number, "35.00") for number in ("EXP-1", "EXP-2", "EXP-3")))
+
+    assert sorted(_taxes(world, *THIRDS)) == ["1.98", "1.98", "1.99"]
+
+
+def test_a_part_given_back_is_taken_by_the_next_report_with_its_tax(world: World) -> None:
+    for number in ("EXP-1", "EXP-2", "EXP-3"):
+        world.receive(_part(number, "35.00"))
+    world.receive(report("EXP-2", 2, "withdrawn"))
+
+    world.receive(_part("EXP-4", "35.00"))
+
+    assert _taxes(world, "C01-EXP-4-V1") == ["1.99"]
+
+
+def test_a_correction_of_one_part_leaves_the_vouchers_of_the_others_alone(world: World) -> None:
+    for number in ("EXP-1", "EXP-2", "EXP-3"):
+        world.receive(_part(number, "35.00"))
+    world.deliver()
+    before = world.postings()
+
+    world.receive(_part("EXP-1", "20.00", version=2, happening="changed"))
+    world.receive(_part("EXP-2", "35.00", version=2, happening="changed", title="Another title"))
+
+    assert [made for made in world.postings() if made[0].startswith(("C01-EXP-2", "C01-EXP-3"))] == [
+        made for made in before if made[0].startswith(("C01-EXP-2", "C01-EXP-3"))
+    ]
+    assert _taxes(world, "C01-EXP-1-V2") == ["1.13"]
+
+
+def test_a_report_handed_in_keeps_its_part_of_an_invoice_until_it_is_approved(world: World) -> None:
+    world.receive(_part("EXP-1", "35.00", happening="submitted"))
+    world.receive(_part("EXP-2", "35.00"))
+    world.receive(_part("EXP-1", "35.00"))
+
+    assert _taxes(world, "C01-EXP-1-V1", "C01-EXP-2-V1") == ["1.98", "1.99"]
+
+
 def test_another_company_of_the_group_cannot_claim_the_invoice_again(world: World) -> None:
     world.receive(claim("EXP-1", hotel("100.00", "25442000000000000001")))
     other = claim("EXP-1", hotel("100.00", "25442000000000000001"), company="C02", source="/oa/feishu/C02")

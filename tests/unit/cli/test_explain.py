@@ -201,6 +201,30 @@ def test_a_withdrawn_report_is_rebuilt_and_its_reversal_named(oaerp: Cli) -> Non
     assert same(oaerp, "EXP-1") == [("post", 1, True), ("reverse", 1, None)]
 
 
+def thirds_of(number: str, amount: str = "35.00") -> dict[str, object]:
+    """A part of an invoice of 105.00 with 5.95 of tax, which does not divide by three."""
+    invoice = {
+        "kind": "vat_special",
+        "number": number,
+        "total": "105.00",
+        "net": "99.05",
+        "tax": "5.95",
+        "certified": True,
+    }
+    return expense("travel.hotel", amount, invoice=invoice)
+
+
+def test_each_part_of_an_invoice_is_rebuilt_to_its_own_cent(oaerp: Cli) -> None:
+    for place in (1, 2, 3):
+        oaerp.arrive(claim(f"EXP-{place}", thirds_of("25442000000000000001")))
+    oaerp.arrive(claim("EXP-2", thirds_of("25442000000000000001", "30.00"), version=2, happening="changed"))
+    supplies_go_to("660209")
+
+    assert [same(oaerp, f"EXP-{place}") for place in (1, 2, 3)] == [
+        [("post", 1, True)], [("post", 2, True)], [("post", 1, True)]
+    ]  # fmt: skip
+
+
 def test_a_sellers_red_invoice_is_rebuilt(oaerp: Cli) -> None:
     red = {"kind": "red_special", "total": "-106.00", "net": "-100.00", "tax": "-6.00"}
     oaerp.arrive(claim("EXP-1", expense("travel.hotel", "-106.00", invoice=red), usd("40.00"), total="180.00"))

@@ -12,6 +12,8 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from connector.facts import GROUP, Balance, BalanceKey, Facts
+from connector.preflight import examine
 from connector.translate import Book, Refusal, load_book, to_voucher
 from connector.translate.allocation import allocate
 from connector.translate.book import STARTERS
@@ -475,6 +477,82 @@ def test_a_voucher_survives_the_wire_and_can_be_taken_back(report: ExpenseReport
         red = voucher.reversed("C01-EXP1-V1-R", date(2025, 5, 1))
         assert red.total_debit == -voucher.total_debit
         assert not any(_net(voucher, line.role) + _net(red, line.role) for line in voucher.lines)
+
+
+# One invoice, claimed in parts by several reports.
+
+_TAXES = ("input_tax", "pending_tax", "non_deductible_tax")
+
+
+def _part_of_invoice(random: Random, invoice: Invoice, amount: Decimal, category: str) -> ExpenseReport:
+    """A report that claims so much of the invoice, in one line or two, shared out or not."""
+    first = random.choice([amount, _part(random, amount, "CNY") or amount])
+    lines = tuple(
+        Line(line=number, category=category, date=DAY, description="", amount=part, currency="CNY", paid_by="employee",
+             allocations=_shares(random), invoice=invoice)
+        for number, part in enumerate((first, amount - first), 1) if part
+    )  # fmt: skip
+    return ExpenseReport(
+        company="C01", number="EXP1", version=1, employee=Employee(id="E1", name="Zhang San", department="D01"), currency="CNY",
+        title="", submitted_on=date(2025, 3, 29), approved_at=datetime(2025, 4, 3, 2, tzinfo=UTC), lines=lines, total=amount,
+    )  # fmt: skip
+
+
+@_examples(1500)
+@given(_seeds)
+def test_the_parts_of_an_invoice_never_carry_more_than_its_tax_and_the_whole_of_it_all(seed: int) -> None:
+    random = Random(seed)
+    cents = random.randint(1, 10 ** random.randint(1, 6))
+    total, tax = cents * CENT, random.randint(0, cents - 1) * CENT
+    invoice = Invoice(kind="vat_special", number="2544", total=total, net=total - tax, tax=tax, certified=True)
+    category = random.choice(["travel.hotel", "vehicle.fuel", "service.consulting"])
+    deductible = {"vehicle.fuel": Decimal("0.5"), "service.consulting": Decimal("0.37")}.get(category, Decimal(1))
+    key = BalanceKey("invoice", GROUP, "2544")
+    facts = Facts(balances={key: Balance(key, "CNY", total, ZERO, {}, is_new=True)})
+    live: dict[int, Voucher] = {}
+    for step in range(random.randint(1, 30)):
+        document = random.randint(1, 6)  # Who claims again changes what he claimed, who has a claim may give it back.
+        if random.random() < 0.25:
+            facts.release(document)
+            live.pop(document, None)
+        else:
+            left = facts.open_for(key, document)
+            amount = left if random.random() < 0.3 else _part(random, left, "CNY")
+            if not amount:
+                continue
+            report = _part_of_invoice(random, invoice, amount, category)
+            answer = examine(report, RICH, facts, document)
+            assert answer.voucher is not None, answer.findings
+            assert to_voucher(report, RICH, terms=answer.terms) == answer.voucher
+            facts.use(document, step, answer.uses, "consumed")
+            live[document] = answer.voucher
+        carried = sum((_net(voucher, *_TAXES) for voucher in live.values()), ZERO)
+        deducted = sum((_net(voucher, "input_tax") for voucher in live.values()), ZERO)
+        most = (tax * deductible).quantize(CENT, ROUND_HALF_UP)
+        assert carried <= tax
+        assert deducted <= most
+        if facts.balances[key].open == 0:
+            assert (carried, deducted) == (tax, most)
+
+
+@_examples(300)
+@given(_seeds)
+def test_a_report_that_claims_the_same_again_has_the_same_voucher_whoever_came_and_went(seed: int) -> None:
+    random = Random(seed)
+    invoice = Invoice(
+        kind="vat_special", number="2544", total=Decimal("105.00"), net=Decimal("99.05"), tax=Decimal("5.95"), certified=True
+    )  # fmt: skip
+    key = BalanceKey("invoice", GROUP, "2544")
+    facts = Facts(balances={key: Balance(key, "CNY", Decimal("105.00"), ZERO, {}, is_new=True)})
+    reports = [_part_of_invoice(random, invoice, Decimal("35.00"), "travel.hotel") for _ in range(3)]
+    vouchers = []
+    for document, report in enumerate(reports):
+        answer = examine(report, RICH, facts, document)
+        facts.use(document, 1, answer.uses, "consumed")
+        vouchers.append(answer.voucher)
+    facts.release(random.choice([0, 2]))
+
+    assert examine(reports[1], RICH, facts, 1).voucher == vouchers[1]
 
 
 @_examples(200)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from connector.translate.tables import TaxRow
-from connector.translate.tax import Claimed, Deduction, deduct
+from connector.translate.tax import Claims, Deduction, deduct
 from contracts.expense import Invoice, Line
 from contracts.findings import Finding
 
@@ -19,7 +19,7 @@ AIR = {"category": "*", "kind": "air", "method": "fare_and_fuel", "rate": "0.09"
 
 
 def tax_of(
-    amount: str, row: dict[str, Any], claimed: dict[str, Claimed] | None = None, counted: str | None = None, **invoice: Any
+    amount: str, row: dict[str, Any], claims: Claims | None = None, counted: str | None = None, **invoice: Any
 ) -> Deduction | Finding | None:  # fmt: skip
     numbers = {
         name: Decimal(value) for name, value in invoice.items() if name not in ("kind", "number", "code", "certified")
@@ -29,7 +29,7 @@ def tax_of(
     line = Line(line=1, category="travel.hotel", date=date(2025, 3, 27), description="", amount=Decimal(amount), currency="CNY",
                 paid_by="employee", invoice=made)  # fmt: skip
     return deduct(
-        line, made, TaxRow(at="tax.csv:2", **row), Decimal(amount), Decimal(counted or amount), {} if claimed is None else claimed
+        line, made, TaxRow(at="tax.csv:2", **row), Decimal(amount), Decimal(counted or amount), claims or Claims({})
     )  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def taken(answer: Deduction | Finding | None) -> tuple[str, str]:
 
 
 def test_an_invoice_that_states_net_and_tax_needs_no_total() -> None:
-    assert taken(tax_of("600.00", STATED, net="1000.00", tax="60.00")) == ("33.96", "0")
+    assert taken(tax_of("600.00", STATED, net="1000.00", tax="60.00")) == ("33.96", "0.00")
 
 
 def test_more_than_net_and_tax_is_more_than_the_invoice() -> None:
@@ -59,11 +59,11 @@ def test_the_airport_fee_stands_beside_net_and_tax() -> None:
         "airport_fee": "50.00",
     }
 
-    assert taken(tax_of("1110.00", AIR, **ticket)) == ("87.52", "0")
+    assert taken(tax_of("1110.00", AIR, **ticket)) == ("87.52", "0.00")
 
 
 def test_tax_is_what_total_and_net_leave() -> None:
-    assert taken(tax_of("1060.00", STATED, total="1060.00", net="1000.00")) == ("60.00", "0")
+    assert taken(tax_of("1060.00", STATED, total="1060.00", net="1000.00")) == ("60.00", "0.00")
 
 
 def test_an_airport_fee_between_net_and_total_is_no_tax() -> None:
@@ -76,11 +76,11 @@ def test_an_airport_fee_between_net_and_total_is_no_tax() -> None:
         "airport_fee": "50.00",
     }
 
-    assert taken(tax_of("1110.00", AIR, **ticket)) == ("87.52", "0")
+    assert taken(tax_of("1110.00", AIR, **ticket)) == ("87.52", "0.00")
 
 
 def test_a_ticket_without_fuel_has_its_tax_inside_the_fare() -> None:
-    assert taken(tax_of("1050.00", AIR, kind="air", total="1050.00", fare="1000.00")) == ("82.57", "0")
+    assert taken(tax_of("1050.00", AIR, kind="air", total="1050.00", fare="1000.00")) == ("82.57", "0.00")
 
 
 @pytest.mark.parametrize(("fare", "fuel"), [("1000.00", "50.01"), ("-1.00", "0.00")])
@@ -92,33 +92,33 @@ def test_fare_and_fuel_are_a_part_of_the_ticket(fare: str, fuel: str) -> None:
 
 
 def test_fare_and_fuel_may_be_all_of_the_ticket() -> None:
-    assert taken(tax_of("1090.00", AIR, kind="air", total="1090.00", fare="1000.00", fuel="90.00")) == ("90.00", "0")
+    assert taken(tax_of("1090.00", AIR, kind="air", total="1090.00", fare="1000.00", fuel="90.00")) == ("90.00", "0.00")
 
 
 def test_the_code_tells_invoices_of_one_number_apart() -> None:
-    claimed: dict[str, Claimed] = {}
+    claims = Claims({})
 
     for code in ("011001", "011002"):
-        assert taken(tax_of("109.00", NINE, claimed, kind="rail", number="12345678", code=code, total="109.00")) == (
+        assert taken(tax_of("109.00", NINE, claims, kind="rail", number="12345678", code=code, total="109.00")) == (
             "9.00",
-            "0",
+            "0.00",
         )
 
 
 def test_an_invoice_is_not_claimed_twice_in_a_report() -> None:
-    claimed: dict[str, Claimed] = {}
+    claims = Claims({})
     invoice = {"kind": "rail", "number": "12345678", "code": "011001", "total": "109.00"}
 
-    assert taken(tax_of("109.00", NINE, claimed, **invoice)) == ("9.00", "0")
-    assert isinstance(tax_of("0.01", NINE, claimed, **invoice), Finding)
+    assert taken(tax_of("109.00", NINE, claims, **invoice)) == ("9.00", "0.00")
+    assert isinstance(tax_of("0.01", NINE, claims, **invoice), Finding)
 
 
 def test_a_tax_of_nothing_is_a_statement() -> None:
-    assert taken(tax_of("100.00", STATED, total="100.00", net="100.00", tax="0.00")) == ("0.00", "0")
+    assert taken(tax_of("100.00", STATED, total="100.00", net="100.00", tax="0.00")) == ("0.00", "0.00")
 
 
 def test_tax_stated_in_fewer_decimals_is_written_in_cents() -> None:
-    assert taken(tax_of("1060", STATED, total="1060", net="1000", tax="60")) == ("60.00", "0")
+    assert taken(tax_of("1060", STATED, total="1060", net="1000", tax="60")) == ("60.00", "0.00")
 
 
 @pytest.mark.parametrize("tax", ["-0.01", "100.00"])
@@ -132,7 +132,7 @@ def test_tax_is_from_nothing_to_below_the_total(tax: str) -> None:
 def test_half_a_cent_inside_a_ticket_is_a_cent() -> None:
     row = {**NINE, "rate": "0.6"}
 
-    assert taken(tax_of("0.12", row, kind="rail", total="0.12")) == ("0.05", "0")
+    assert taken(tax_of("0.12", row, kind="rail", total="0.12")) == ("0.05", "0.00")
 
 
 def test_the_odd_cent_of_the_deductible_part_is_rounded_half_up() -> None:

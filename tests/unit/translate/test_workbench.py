@@ -327,7 +327,7 @@ def test_a_booked_voucher_is_rebuilt_to_the_same_bytes_on_the_terms_it_was_made_
     assert isinstance(booked, Voucher)
 
     assert terms_of(report, booked) == terms
-    assert rebuild(report, booked, book).same
+    assert rebuild(report, booked, book, {}).same
 
 
 def test_a_voucher_that_comes_out_otherwise_says_where(book: Book, folder: Path) -> None:
@@ -335,9 +335,9 @@ def test_a_voucher_that_comes_out_otherwise_says_where(book: Book, folder: Path)
     booked = to_voucher(report, book)
     assert isinstance(booked, Voucher)
     change(folder / "book.yaml", 'memo: "{description}"', 'memo: "{category}"')
-    other_memo = rebuild(report, booked, load_book(folder))
+    other_memo = rebuild(report, booked, load_book(folder), {})
     change(folder / "accounts.csv", "travel.taxi,*,*,660201,,,\n", "")
-    refused = rebuild(report, booked, load_book(folder))
+    refused = rebuild(report, booked, load_book(folder), {})
 
     assert not other_memo.same
     assert other_memo.fields == (("lines[0].memo", "To the airport", "travel.taxi"),)

@@ -1,0 +1,86 @@
+"""Which part of an invoice is whose: each document holds spans of its total, and no two documents hold the same cent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
+
+import orjson
+
+# From a place on the invoice up to a place: the 35.00 after the first 35.00 are (35.00, 70.00).
+Span = tuple[Decimal, Decimal]
+Spans = tuple[Span, ...]
+
+_ZERO = Decimal(0)
+_END = Decimal("Infinity")
+
+
+def take(amount: Decimal, own: Spans, others: Iterable[Span]) -> Spans:
+    """So much for a document that held `own` before: what it held first, then the earliest that none of the others holds.
+
+    So a document that asks again for the same amount keeps its spans, whoever came or went in between. Whether the
+    invoice has as much left is for others to check.
+    """
+    taken: list[Span] = []
+    for start, end in (*own, *free([*own, *others])):
+        if amount <= _ZERO:
+            break
+        upto = min(end, start + amount)
+        amount -= upto - start
+        taken.append((start, upto))
+    return _joined(taken)
+
+
+def free(held: Iterable[Span]) -> Spans:
+    """What nobody holds; the last span has no end."""
+    found: list[Span] = []
+    at = _ZERO
+    for start, end in sorted(held):
+        if start > at:
+            found.append((at, start))
+        at = max(at, end)
+    return (*found, (at, _END))
+
+
+def cut(spans: Spans, start: Decimal, end: Decimal) -> Iterator[Span]:
+    """What lies from `start` to `end`, counted along the spans; beyond the last one it goes on from where that ends."""
+    passed, last = _ZERO, _ZERO
+    for from_, to in spans:
+        low, high = max(start - passed, _ZERO), min(end - passed, to - from_)
+        if low < high:
+            yield from_ + low, from_ + high
+        passed, last = passed + to - from_, to
+    if end > passed:
+        yield last + max(start - passed, _ZERO), last + end - passed
+
+
+def write(spans: Spans) -> str:
+    """As text: `35.00-70.00 105.00-110.00`."""
+    return " ".join(f"{start:f}-{end:f}" for start, end in spans)
+
+
+def read(text: str) -> Spans:
+    """What `write` wrote."""
+    return tuple((Decimal(start), Decimal(end)) for start, _, end in (part.partition("-") for part in text.split()))
+
+
+def write_all(invoices: Mapping[str, Spans]) -> str | None:
+    """The spans of several invoices as JSON, by the name of each; None where there are none."""
+    if not invoices:
+        return None
+    return orjson.dumps({name: write(spans) for name, spans in invoices.items()}).decode()
+
+
+def read_all(text: str | None) -> dict[str, Spans]:
+    """What `write_all` wrote."""
+    return {} if text is None else {name: read(spans) for name, spans in orjson.loads(text).items()}
+
+
+def _joined(spans: Iterable[Span]) -> Spans:
+    joined: list[Span] = []
+    for start, end in sorted(spans):
+        if joined and joined[-1][1] == start:
+            joined[-1] = joined[-1][0], end
+        else:
+            joined.append((start, end))
+    return tuple(joined)
