@@ -20,8 +20,10 @@ REPORT = (ROOT / "contracts" / "examples" / "expense-report-approved.case-a.json
 LANGUAGES = pytest.mark.parametrize("language", generate.LANGUAGES)
 
 
-def run(code: str, **names: Any) -> None:
+def run(code: str, **names: Any) -> dict[str, Any]:
+    """Runs what a page shows; gives the names it left."""
     exec(compile(code, "<example>", "exec"), names)
+    return names
 
 
 @LANGUAGES
@@ -31,7 +33,8 @@ def test_the_library_publishes_in_the_callers_transaction(language: str, tmp_pat
     ledger = Ledger(url)
     ledger.upgrade()
 
-    run(library, LEDGER_URL=url, REPORT=REPORT)
+    left = run(library, LEDGER_URL=url, REPORT=REPORT)
+    left["engine"].dispose()  # The page's program would keep it until it ends.
 
     with ledger.begin() as tx:
         rows = outbox.claim(tx, 10, 30, 1800)
