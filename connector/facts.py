@@ -107,7 +107,8 @@ class Facts:
     budgets_of: dict[str, list[BalanceKey]] = field(default_factory=dict)
     used_before: set[int] = field(default_factory=set)  # documents that used something when it was gathered
     changed_uses: set[int] = field(default_factory=set)
-    holders: Mapping[int, str] = field(default_factory=dict)  # company and number of documents that hold an invoice
+    # Kind, company and number of the documents that hold parts of the invoices.
+    holders: dict[int, tuple[str, str, str]] = field(default_factory=dict)
 
     def open_for(self, key: BalanceKey, document_id: int | None) -> Decimal:
         """What is left of a balance for this document, what it uses itself included."""

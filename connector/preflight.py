@@ -32,6 +32,7 @@ from contracts.voucher import Voucher, VoucherLine
 _ZERO = Decimal(0)
 _ONE = Decimal(1)
 _DAY = timedelta(days=1)
+HOLDERS_NAMED_MAX = 3
 _COST_ROLES = ("expense", "accrual", "non_deductible_tax")
 
 
@@ -385,8 +386,24 @@ def _check_invoices(
         left = balance.available - others
         if amount > left:
             fix = "take it out of the report, or withdraw the other document"
-            expected = f"at most {max(left, _ZERO):f} {currency}, the part of {key.key} that is not claimed yet"
+            held = held_by(key, facts, document_id)
+            expected = f"at most {max(left, _ZERO):f} {currency}, the part of {key.key} that is not claimed yet{held}"
             found.wrong("ACC-311", f"{at}.number", expected, f"{amount:f}", fix)
+
+
+def held_by(key: BalanceKey, facts: Facts, document_id: int | None) -> str:
+    """The other documents of the group that hold parts of an invoice, as the end of a sentence; empty where none is known."""
+    others = sorted(
+        facts.holders[id_] for id_ in facts.balances[key].parts() if id_ != document_id and id_ in facts.holders
+    )
+    reports = [f"{company} {number}" for kind, company, number in others if kind == "expense.report"]
+    companies = ", ".join(dict.fromkeys(company for kind, company, _ in others if kind == "master.invoice"))
+    names = ", ".join(reports[:HOLDERS_NAMED_MAX])
+    if len(reports) > HOLDERS_NAMED_MAX:
+        names = f"{names} and {len(reports) - HOLDERS_NAMED_MAX} more"
+    claimed = f"; claimed by {names}" if names else ""
+    booked = f"; booked in payables of {companies}" if companies else ""
+    return claimed + booked
 
 
 # Budgets

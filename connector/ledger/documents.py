@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -351,6 +351,17 @@ def origin(tx: Connection, document_id: int) -> Origin:
     return Origin(DocumentKey(row.kind, row.company, row.number), row.source, row.event_id, row.type)
 
 
+def names(tx: Connection, document_ids: Collection[int]) -> dict[int, tuple[str, str, str]]:
+    """Kind, company and number of each of these documents."""
+    if not document_ids:
+        return {}
+    given, parameters = table_of(tx, {"id": "bigint"}, [(id_,) for id_ in document_ids])
+    rows = tx.execute(
+        text(f"SELECT d.id, d.kind, d.company, d.number FROM {given} JOIN documents d ON d.id = given.id"), parameters
+    )
+    return {id_: DocumentKey(kind, company, number) for id_, kind, company, number in rows}
+
+
 def lock(tx: Connection, document_ids: Iterable[int]) -> None:
     """Locks documents before their postings, in the order everyone locks them."""
     if tx.dialect.name != "postgresql":
@@ -373,6 +384,7 @@ __all__ = [
     "hold",
     "let_go",
     "lock",
+    "names",
     "record_documents",
     "record_entries",
     "record_postings",

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 
 from connector.facts import GROUP, BalanceKey, Facts, RecordKey
-from connector.ledger import balances, periods, records
+from connector.ledger import balances, documents, periods, records
 from connector.preflight import claimed_invoices, stated_dimensions
 from connector.translate import Book
 from connector.translate.tables import ANY
@@ -70,6 +70,8 @@ def _gather_balances(
         facts.budgets_of = _budgets_for(balances.budgets_of(tx, {report.company for report in reports}), reports, book)
         known.update(*facts.budgets_of.values())
     balances.gather(tx, facts, document_ids, known, made, lock=lock)
+    held = {id_ for key in made if key.kind == "invoice" for id_ in facts.balances[key].parts()}
+    facts.holders = documents.names(tx, held)
 
 
 def _told_by(event: AnyEvent) -> Mapping[BalanceKey, tuple[str, Decimal]]:

@@ -14,6 +14,7 @@ from connector.ledger import periods
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.tables import master_records
+from connector.preflight import held_by
 from connector.process.batch import Arrived, Batch
 from connector.process.gather import payables_key
 from contracts.envelope import AnyEvent
@@ -99,7 +100,8 @@ def _take_invoice(document: Document, event: AnyEvent, data: InvoiceRecord, fact
         got = f"{data.total:f} {data.currency}"
         return Finding("ACC-312", "data.total", expected, got, "correct the one that is wrong")
     if data.used > data.total - others:
-        expected = f"at most {data.total - others:f}, the part no report has claimed"
+        held = held_by(key, facts, document.id)
+        expected = f"at most {data.total - others:f}, the part no report has claimed{held}"
         fix = "take it out of payables, or withdraw the report"
         return Finding("ACC-311", "data.used", expected, f"{data.used:f}", fix)
     facts.set_available(key, data.total, data.currency, {**balance.detail, "payables": True})

@@ -173,7 +173,9 @@ def _gather(
             reports.append(expense.as_approved(event.data, event))
     # A document that nothing was ever decided about uses nothing yet.
     old = [held[key].id for key, items in unread.items() if items and not held[key].is_new]
-    return gather(tx, book, reports, events, old)
+    facts = gather(tx, book, reports, events, old)
+    facts.holders |= {document.id: key for key, document in held.items()}
+    return facts
 
 
 def _key_reused(item: Arrived, document: Document) -> Letter:

@@ -258,6 +258,23 @@ def test_another_company_of_the_group_cannot_claim_the_invoice_again(world: Worl
     world.receive({**other, "partitionkey": "C02/EXP-1"})
 
     assert codes(world) == ["ACC-311"]
+    assert "that is not claimed yet; claimed by C01 EXP-1, got 100.00" in world.letters()[0].message
+
+
+def test_who_claimed_an_invoice_in_the_same_batch_is_named_too(world: World) -> None:
+    world.receive(*(claim(f"EXP-{place}", hotel("100.00", "25442000000000000001")) for place in (1, 2)))
+
+    (letter,) = world.letters()
+    other = {"EXP-1": "EXP-2", "EXP-2": "EXP-1"}[letter.number]
+    assert f"that is not claimed yet; claimed by C01 {other}, got 100.00" in letter.message
+
+
+def test_of_many_that_claim_an_invoice_three_are_named(world: World) -> None:
+    world.receive(*(_part(f"EXP-{place}", "21.00") for place in range(1, 6)))
+
+    world.receive(_part("EXP-6", "1.00"))
+
+    assert "claimed by C01 EXP-1, C01 EXP-2, C01 EXP-3 and 2 more, got" in world.letters()[0].message
 
 
 def test_what_payables_took_of_an_invoice_no_report_can_claim(world: World) -> None:
@@ -268,7 +285,9 @@ def test_what_payables_took_of_an_invoice_no_report_can_claim(world: World) -> N
     world.receive(claim("EXP-1", expense("travel.hotel", "460.01", invoice=invoice)))
     world.receive(claim("EXP-2", expense("travel.hotel", "460.00", invoice=invoice)))
 
-    assert [(letter.number, letter.code) for letter in world.letters()] == [("EXP-1", "ACC-311")]
+    (letter,) = world.letters()
+    assert (letter.number, letter.code) == ("EXP-1", "ACC-311")
+    assert "that is not claimed yet; booked in payables of C01, got" in letter.message
 
 
 def test_payables_cannot_take_what_a_report_claimed(world: World) -> None:
@@ -278,6 +297,7 @@ def test_payables_cannot_take_what_a_report_claimed(world: World) -> None:
     world.receive(record("invoice", number, total="1060.00", used="1060.00", currency="CNY"))
 
     assert codes(world) == ["ACC-311"]
+    assert "the part no report has claimed; claimed by C01 EXP-1, got" in world.letters()[0].message
 
 
 def test_a_withdrawn_report_gives_its_invoice_back(world: World) -> None:
