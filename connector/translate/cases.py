@@ -498,8 +498,8 @@ def _read_clause(line: dict[str, Any], clause: str) -> None:
                 amounts = [part for part in rest if re.match(r"-?\d", part)]
                 if len(amounts) == 2:
                     line["invoice"] |= {"net": amounts[0], "tax": amounts[1]}
-                if "certified" in rest:
-                    line["invoice"]["certified"] = True
+                if "certified" in rest or "pending" in rest:
+                    line["invoice"]["certified"] = "certified" in rest
             case _:
                 raise _Unreadable(f"a clause of an expense, not {word!r}", _meant(word, _CLAUSES))
     except (ValueError, IndexError):

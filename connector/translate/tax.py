@@ -152,6 +152,9 @@ def _part(tax: Decimal, deductible: Decimal) -> Decimal:
 
 
 def _role(invoice: Invoice, row: TaxRow) -> Role:
+    """Where the tax goes. A seller's red invoice gives back what was deducted, unless it says that what it takes back was
+    never certified: then the pending tax goes, as it came."""
+    pending = row.certification and invoice.certified is not True
     if row.method == "transfer_out":
-        return "tax_transfer_out"
-    return "pending_tax" if row.certification and invoice.certified is not True else "input_tax"
+        return "pending_tax" if pending and invoice.certified is False else "tax_transfer_out"
+    return "pending_tax" if pending else "input_tax"

@@ -153,10 +153,21 @@ def test_only_what_needs_certification_and_has_none_is_pending(certification: st
     assert answer.role == role
 
 
-def test_a_red_invoice_is_transferred_out_whether_certified_or_not() -> None:
-    row = {"category": "*", "kind": "red_special", "method": "transfer_out", "certification": True}
+@pytest.mark.parametrize(
+    ("certification", "certified", "role"),
+    [
+        ("yes", False, "pending_tax"),
+        ("yes", None, "tax_transfer_out"),
+        ("yes", True, "tax_transfer_out"),
+        ("", False, "tax_transfer_out"),
+    ],
+)
+def test_a_red_invoice_is_transferred_out_unless_what_it_takes_back_is_pending(
+    certification: str, certified: Any, role: str
+) -> None:
+    row = {"category": "*", "kind": "red_special", "method": "transfer_out", "certification": certification == "yes"}
 
-    answer = tax_of("106.00", row, kind="red_special", total="-106.00", net="-100.00", tax="-6.00")
+    answer = tax_of("106.00", row, kind="red_special", total="-106.00", net="-100.00", tax="-6.00", certified=certified)
 
     assert isinstance(answer, Deduction)
-    assert (answer.tax, answer.role) == (Decimal("6.00"), "tax_transfer_out")
+    assert (answer.tax, answer.role) == (Decimal("6.00"), role)
