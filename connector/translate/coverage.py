@@ -164,8 +164,8 @@ def _of_table(table: str, rows: Sequence[Row]) -> Iterator[Finding]:
     for key, group in by_key.items():
         # Rows for the same question or a wider one: each part is this key's or `*`.
         wider = [layer for wide in product(*({part, ANY} for part in key)) for layer in layers.get(wide, ())]
-        yield from _hidden(f"{table} {'/'.join(key)}", group, wider)
-        yield from _gaps(f"{table} {'/'.join(key)}", group, wider)
+        yield from _hidden(table, "/".join(key), group, wider)
+        yield from _gaps(table, "/".join(key), group, wider)
 
 
 class _Layer:
@@ -202,16 +202,16 @@ def _layers(rows: Sequence[Row]) -> list[_Layer]:
     return list(map(_Layer, by_priority.values()))
 
 
-def _hidden(what: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[Finding]:
+def _hidden(table: str, key: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[Finding]:
     for row in group:
         above = [layer for layer in wider if layer.rank > row.rank()]
         if _gap(row.valid_from, row.valid_to, above) is None:
             first = max((layer.rank, hider.at) for layer in above if (hider := layer.on(row.valid_from)) is not None)
             fix = "remove it, or lower the other's priority"
-            yield _advice(row.at, f"a day that is left to {what}", f"hidden by {first[1]}", fix)
+            yield _advice(row.at, f"a day that is left to {table} {key}", f"hidden by {first[1]}", fix)
 
 
-def _gaps(what: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[Finding]:
+def _gaps(table: str, key: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[Finding]:
     for earlier, later in pairwise(sorted(group, key=lambda row: row.valid_from)):
         if later.valid_from <= earlier.valid_to:
             continue
@@ -219,7 +219,7 @@ def _gaps(what: str, group: Sequence[Row], wider: Sequence[_Layer]) -> Iterator[
         gap = _gap(start, end, wider) if start <= end else None
         if gap is not None:
             days, fix = f"nothing from {gap[0]} to {gap[1]}", "join the dates, or leave it so"
-            yield _advice(later.at, f"{what} without a gap after {earlier.at}", days, fix)
+            yield _advice(later.at, f"{table} {key} without a gap after {earlier.at}", days, fix)
 
 
 def _gap(start: date, end: date, layers: Sequence[_Layer]) -> tuple[date, date] | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar, cast
 
 from connector.translate.book import BOOK_FILE, STARTER, Book
+from connector.translate.places import InFile, Places
 from connector.translate.rules import BookText, compile_pairs, compile_rules, read_book_text
 from connector.translate.tables import (
     ANY,
@@ -23,12 +24,12 @@ from connector.translate.tables import (
     PayableRow,
     PerDiemRow,
     PeriodRow,
+    Reference,
     RoleRow,
     Row,
     TaxRow,
     ToleranceRow,
     bad,
-    near,
     overlaps,
     read_table,
 )
@@ -59,31 +60,31 @@ def load_book(path: Path | None = None) -> Book:
         except OSError as error:
             return bad(name, f"a readable file in {folder.name}", error.strerror or str(error), "add the file")
 
-    return _read_book(from_disk)
+    return _read_book(from_disk, {})
 
 
-def read_book(files: Mapping[str, bytes]) -> Book:
-    """The mapping book in these files, by name: `read_book(book.files)` is the same book, its fingerprint too.
-    Raises BookRefused like `load_book`."""
+def read_book(files: Mapping[str, bytes], places: Mapping[str, Places] | None = None) -> Book:
+    """The mapping book in these files, by name: `read_book(book.files)` is the same book, its fingerprint too. `places` says
+    of a CSV file where its rows were taken from. Raises BookRefused like `load_book`."""
 
     def from_memory(name: str, bytes_max: int) -> bytes | Finding:
         return files.get(name, bad(name, "a file of the book", "none", "add the file"))
 
-    return _read_book(from_memory)
+    return _read_book(from_memory, places or {})
 
 
-def _read_book(fetch: Callable[[str, int], bytes | Finding]) -> Book:
+def _read_book(fetch: Callable[[str, int], bytes | Finding], places: Mapping[str, Places]) -> Book:
     findings: list[Finding] = []
-    files = _Files(fetch, findings)
+    files = _Files(fetch, places, findings)
     content = files.read(BOOK_FILE, BOOK_BYTES_MAX)
     read = read_book_text(content, findings) if content is not None else None
     if read is None:
         raise BookRefused(findings)
     text, marks = read
-    tables = {name: _table(files, text, marks, name, findings) for name in ROW_TYPES}
-    tables |= {
-        name: _table(files, text, marks, name, findings) if name in text.tables else [] for name in OPTIONAL_ROW_TYPES
-    }
+    tables: dict[str, list[Row]] = {}
+    for name in _TABLES:
+        wanted = name in ROW_TYPES or name in text.tables
+        tables[name] = _table(files, text, marks, name, _reference(name, tables), findings) if wanted else []
     chart = {row.account: row for row in _of(ChartRow, tables["chart"])}
     accounts, roles = _of(AccountRow, tables["accounts"]), _of(RoleRow, tables["roles"])
     companies = _of(CompanyRow, tables["companies"])
@@ -96,9 +97,6 @@ def _read_book(fetch: Callable[[str, int], bytes | Finding]) -> Book:
     pairs = compile_pairs(text, marks, chart, known, findings)
     payables, dimensions = _of(PayableRow, tables["payables"]), _of(DimensionRow, tables["dimensions"])
     per_diems = _of(PerDiemRow, tables["per_diem"])
-    if chart:  # Else that is the fault, and not every account.
-        _check_accounts([*accounts, *roles, *payables], chart, findings)
-    _check_allowances(per_diems, named["line.category"], findings)
     if findings:
         raise BookRefused(findings)
     return Book(
@@ -112,8 +110,11 @@ def _read_book(fetch: Callable[[str, int], bytes | Finding]) -> Book:
 class _Files:
     """The files of a book as they are asked for: each is read once, and remembered under its name."""
 
-    def __init__(self, fetch: Callable[[str, int], bytes | Finding], findings: list[Finding]) -> None:
+    def __init__(
+        self, fetch: Callable[[str, int], bytes | Finding], places: Mapping[str, Places], findings: list[Finding]
+    ) -> None:
         self._fetch = fetch
+        self._places = places
         self._findings = findings
         self._lacking: set[str] = set()
         self.known: dict[str, bytes] = {}
@@ -132,8 +133,14 @@ class _Files:
         self.known[name] = content
         return content
 
+    def places(self, name: str) -> Places:
+        """Where the rows of a CSV file stand."""
+        return self._places.get(name, InFile(name))
 
-def _table(files: _Files, text: BookText, marks: Marks, name: str, findings: list[Finding]) -> list[Row]:
+
+def _table(
+    files: _Files, text: BookText, marks: Marks, name: str, reference: Reference | None, findings: list[Finding]
+) -> list[Row]:
     """The rows of all files of a table, in the order of the files."""
     if name not in text.tables:
         findings.append(bad(BOOK_FILE, f"a table named {name!r}", "none", f"add `{name}: {name}.csv` under tables"))
@@ -148,9 +155,9 @@ def _table(files: _Files, text: BookText, marks: Marks, name: str, findings: lis
         if file.endswith(".xlsx"):
             from connector.translate.sheets import read_sheet  # most books have none
 
-            rows += read_sheet(file, name, content, row_type, findings)
+            rows += read_sheet(file, name, content, row_type, findings, reference)
         else:
-            rows += read_table(file, content, row_type, findings)
+            rows += read_table(files.places(file), content, row_type, findings, reference)
     if len(rows) > ROWS_MAX:
         at = f"{BOOK_FILE}:{marks.get(('tables', name), 1)}"
         findings.append(bad(at, f"at most {ROWS_MAX} rows in {name}", str(len(rows)), "split the book by company"))
@@ -160,30 +167,27 @@ def _table(files: _Files, text: BookText, marks: Marks, name: str, findings: lis
     return rows
 
 
-def _check_accounts(
-    rows: Sequence[AccountRow | RoleRow | PayableRow], chart: Mapping[str, ChartRow], findings: list[Finding]
-) -> None:
-    for row in rows:
-        if row.account in chart:
-            continue
-        if row.account == EXPENSE_ACCOUNT and isinstance(row, RoleRow) and row.role == "non_deductible_tax":
-            continue
-        findings.append(
-            bad(row.at, "an account of the chart", row.account, "add the account to the chart table, or correct it")
-        )
+def _reference(name: str, tables: Mapping[str, Sequence[Row]]) -> Reference | None:
+    """What the rows of a table name in the tables that were read before it."""
+    if name in ("accounts", "roles", "payables"):
+        chart = {row.account for row in _of(ChartRow, tables["chart"])}
+        fix = "add the account to the chart table, or correct it"
+        # Without a chart, that is the fault, and not every account.
+        return Reference("account", "an account of the chart", _account, chart, fix) if chart else None
+    if name == "per_diem":
+        categories = {row.category for row in _of(AccountRow, tables["accounts"])}
+        what = "above: a category of the accounts table"
+        return None if ANY in categories else Reference("above", what, _above, categories, "add it there")
+    return None
 
 
-def _check_allowances(rows: Sequence[PerDiemRow], categories: Collection[str], findings: list[Finding]) -> None:
-    for row in rows:
-        if row.above not in categories and ANY not in categories:
-            findings.append(
-                bad(
-                    row.at,
-                    "above: a category of the accounts table",
-                    row.above,
-                    near(row.above, categories, "add it there"),
-                )
-            )
+def _account(row: AccountRow | RoleRow | PayableRow) -> str | None:
+    own = isinstance(row, RoleRow) and row.role == "non_deductible_tax" and row.account == EXPENSE_ACCOUNT
+    return None if own else row.account
+
+
+def _above(row: PerDiemRow) -> str:
+    return row.above
 
 
 T = TypeVar("T", bound=Row)

@@ -12,11 +12,13 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from connector.translate.places import InSheet
 from connector.translate.tables import (
     OPTIONAL_ROW_TYPES,
     ROW_TYPES,
     ROWS_MAX,
     BookRefused,
+    Reference,
     Row,
     RowT,
     bad,
@@ -48,7 +50,14 @@ _LITERALS = re.compile(r'"[^"]*"|\\.|\[[^]]*\]|_.')  # What a number format says
 _DAYS = ("valid_from", "valid_to")
 
 
-def read_sheet(name: str, table: str, content: bytes, row_type: type[RowT], findings: list[Finding]) -> list[RowT]:
+def read_sheet(
+    name: str,
+    table: str,
+    content: bytes,
+    row_type: type[RowT],
+    findings: list[Finding],
+    reference: Reference | None = None,
+) -> list[RowT]:
     """The rows of a table in a workbook: the sheet of the table's name, or the only one. What is wrong is added to
     `findings`, each at its `file!sheet!cell`."""
     try:
@@ -58,8 +67,7 @@ def read_sheet(name: str, table: str, content: bytes, row_type: type[RowT], find
     except _Faults as faults:
         findings.extend(faults.findings)
         return []
-    places = ((f"{name}!{sheet}!{number}", cells) for number, cells in lines)
-    return read_rows(f"{name}!{sheet}!1", header, places, row_type, findings)
+    return read_rows(InSheet(name, sheet), header, lines, row_type, findings, reference)
 
 
 def from_workbook(content: bytes, name: str = "workbook.xlsx") -> dict[str, bytes]:
@@ -84,8 +92,7 @@ def from_workbook(content: bytes, name: str = "workbook.xlsx") -> dict[str, byte
             findings.extend(faults.findings)
             continue
         numbered = list(lines)
-        places = ((f"{name}!{sheet}!{number}", cells) for number, cells in numbered)
-        read_rows(f"{name}!{sheet}!1", header, places, _TYPES[sheet], findings)
+        read_rows(InSheet(name, sheet), header, numbered, _TYPES[sheet], findings)
         tables[sheet] = _as_csv([header, *(cells for _, cells in numbered)])
     if findings:
         raise BookRefused(findings)
@@ -302,7 +309,7 @@ class _Workbook:
             raise self._fault("an .xlsx workbook", str(error)[:80], "save it anew as .xlsx") from None
 
     def _at(self, sheet: str, row: int, column: int) -> str:
-        return f"{self._name}!{sheet}!{_letters(column)}{row + 1}"
+        return InSheet(self._name, sheet).cell(row + 1, column)
 
     def _fault(self, expected: str, got: str, fix: str, sheet: str = "") -> _Faults:
         return _Faults([bad(f"{self._name}!{sheet}" if sheet else self._name, expected, got, fix)])
@@ -363,15 +370,6 @@ def _pads(number_format: str) -> bool:
     """Whether a number format shows zeros in front: it asks for two digits or more before the point."""
     shown = _LITERALS.sub("", number_format).partition(";")[0]
     return shown.partition(".")[0].count("0") > 1 and "E" not in shown
-
-
-def _letters(column: int) -> str:
-    name = ""
-    column += 1
-    while column:
-        column, place = divmod(column - 1, 26)
-        name = chr(ord("A") + place) + name
-    return name
 
 
 def _column(letters: str) -> int:

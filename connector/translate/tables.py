@@ -10,8 +10,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
+from functools import cache, partial
 from itertools import pairwise
+from operator import eq
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -19,6 +21,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from connector.errors import Misconfigured
+from connector.translate.places import Places
 from contracts.amount import QUANTA, minor_digits
 from contracts.findings import FINDINGS_MAX, Finding
 from contracts.voucher import Role
@@ -216,7 +219,8 @@ class TaxRow(Row):
     method: Method
     rate: Annotated[Number, Field(gt=0, lt=1)] | None = None
     deductible: Share = Decimal(1)
-    certification: YesNo = False  # Deducted only once it is certified; until then the tax is pending.
+    # Deducted only once it is certified; until then the tax is pending, and a red invoice takes it back from there.
+    certification: YesNo = False
 
     def model_post_init(self, context: Any) -> None:
         if (self.method in ("included", "fare_and_fuel")) is not (self.rate is not None):
@@ -284,20 +288,42 @@ class ToleranceRow(Row):
 RowT = TypeVar("RowT", bound=Row)
 
 
-def read_table(name: str, content: bytes, row_type: type[RowT], findings: list[Finding]) -> list[RowT]:
-    """The rows of a CSV file. What is wrong is added to `findings`, each at its `file:line`."""
+class Reference:
+    """A column that names something of another table; `of` is the name, or None where this row need not name any."""
+
+    def __init__(
+        self, column: str, what: str, of: Callable[[Any], str | None], known: Collection[str], otherwise: str
+    ) -> None:
+        self.column, self.what, self.otherwise = column, what, otherwise
+        self._of, self._known = of, known
+        self.near = cache(partial(near, known=known, otherwise=otherwise))
+
+    def unknown(self, row: Row) -> str | None:
+        """What this row names and the other table does not have."""
+        named = self._of(row)
+        return None if named in self._known else named
+
+
+def read_table(
+    places: Places,
+    content: bytes,
+    row_type: type[RowT],
+    findings: list[Finding],
+    reference: Reference | None = None,
+) -> list[RowT]:
+    """The rows of a CSV file. What is wrong is added to `findings`, each at its place."""
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        findings.append(not_utf_8(name, content, error, "save the file as CSV UTF-8"))
+        findings.append(not_utf_8(places.file, content, error, "save the file as CSV UTF-8"))
         return []
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         header = next(reader, [])
-        lines = ((f"{name}:{reader.line_num}", cells) for cells in reader)
-        return read_rows(f"{name}:1", header, lines, row_type, findings)
+        lines = ((reader.line_num, cells) for cells in reader)
+        return read_rows(places, header, lines, row_type, findings, reference)
     except csv.Error as error:
-        at = f"{name}:{reader.line_num}"
+        at = places.row(reader.line_num)
         findings.append(bad(at, "CSV with commas and double quotes", str(error), "mend the quotes of this line"))
         return []
 
@@ -316,30 +342,39 @@ def not_utf_8(name: str, content: bytes, error: UnicodeDecodeError, fix: str) ->
 
 
 def read_rows(
-    at: str,
+    places: Places,
     header: Sequence[str],
-    lines: Iterable[tuple[str, Sequence[str]]],
+    lines: Iterable[tuple[int, Sequence[str]]],
     row_type: type[RowT],
     findings: list[Finding],
+    reference: Reference | None = None,
 ) -> list[RowT]:
-    """The rows below a header, each with its place. Empty lines and such that begin with # are left out."""
+    """The rows below a header, each with its number. Empty lines and such that begin with # are left out. A row that names
+    what is not there is a row all the same, so that nothing else is found wrong because of it."""
     columns = [cell.strip() for cell in header]
     wrong = _no_header(columns)
     if wrong is not None:
-        findings.append(bad(at, "the names of the columns in the first line, between commas", *wrong))
+        findings.append(bad(places.row(1), "the names of the columns in the first line, between commas", *wrong))
         return []
-    if not _header_is_right(at, columns, row_type, findings):
+    if not _header_is_right(places, columns, row_type, findings):
         return []
     rows: list[RowT] = []
-    for place, cells in lines:
+    for number, cells in lines:
         if is_note(cells):
             continue
         if len(rows) >= ROWS_MAX:
-            findings.append(bad(place, f"at most {ROWS_MAX} rows", "more", "split the book by company"))
+            findings.append(bad(places.row(number), f"at most {ROWS_MAX} rows", "more", "split the book by company"))
             break
-        row = _row(place, columns, cells, row_type, findings)
-        if row is not None:
-            rows.append(row)
+        row = _row(places, number, columns, cells, row_type, findings)
+        if row is None:
+            continue
+        rows.append(row)
+        if reference is not None and (named := reference.unknown(row)) is not None:
+            at = places.cell(number, columns.index(reference.column))
+            fix = (
+                reference.near(named) if len(findings) < FINDINGS_MAX else reference.otherwise
+            )  # more are only counted
+            findings.append(bad(at, reference.what, named, fix))
     return rows
 
 
@@ -361,19 +396,19 @@ def is_note(cells: Sequence[str]) -> bool:
     return not any(cell.strip() for cell in cells) or cells[0].lstrip().startswith("#")
 
 
-def _header_is_right(at: str, header: Sequence[str], row_type: type[Row], findings: list[Finding]) -> bool:
+def _header_is_right(places: Places, header: Sequence[str], row_type: type[Row], findings: list[Finding]) -> bool:
     fields = {field: info for field, info in row_type.model_fields.items() if field != "at"}
     known = ", ".join(fields)
-    wrong = [
-        bad(at, f"columns among {known}", repr(column), near(column, fields, "correct or remove the column"))
-        for column in header
-        if column not in fields
-    ]
+    wrong: list[Finding] = []
+    for place, column in enumerate(header):
+        at = places.cell(1, place)
+        if column not in fields:
+            fix = near(column, fields, "correct or remove the column")
+            wrong.append(bad(at, f"columns among {known}", repr(column), fix))
+        elif column in header[:place]:
+            wrong.append(bad(at, "each column once", repr(column), "remove one"))
     wrong += [
-        bad(at, "each column once", repr(column), "remove one") for column in {c for c in header if header.count(c) > 1}
-    ]
-    wrong += [
-        bad(at, f"a column {field!r}", "none", "add the column")
+        bad(places.row(1), f"a column {field!r}", "none", "add the column")
         for field, info in fields.items()
         if info.is_required() and field not in header
     ]
@@ -382,26 +417,31 @@ def _header_is_right(at: str, header: Sequence[str], row_type: type[Row], findin
 
 
 def _row(
-    at: str, header: Sequence[str], cells: Sequence[str], row_type: type[RowT], findings: list[Finding]
+    places: Places,
+    number: int,
+    header: Sequence[str],
+    cells: Sequence[str],
+    row_type: type[RowT],
+    findings: list[Finding],
 ) -> RowT | None:
+    at = places.row(number)
     if len(cells) != len(header):
-        findings.append(
-            bad(
-                at,
-                f"{len(header)} cells",
-                str(len(cells)),
-                "a comma is missing or too many; quote cells that hold commas",
-            )
-        )
+        fix = "a comma is missing or too many; quote cells that hold commas"
+        findings.append(bad(at, f"{len(header)} cells", str(len(cells)), fix))
         return None
-    if any(len(cell) > CELL_CHARACTERS_MAX for cell in cells):
-        findings.append(bad(at, f"cells of at most {CELL_CHARACTERS_MAX} characters", "longer", "shorten the cell"))
+    long = next((place for place, cell in enumerate(cells) if len(cell) > CELL_CHARACTERS_MAX), None)
+    if long is not None:
+        limit = f"cells of at most {CELL_CHARACTERS_MAX} characters"
+        findings.append(bad(places.cell(number, long), limit, "longer", "shorten the cell"))
         return None
     values = {column: cell.strip() for column, cell in zip(header, cells, strict=True) if cell.strip()}
     try:
         row = row_type.model_validate({**values, "at": at})
     except ValidationError as error:
-        findings.extend(from_pydantic(at, error))
+        for detail in error.errors(include_url=False):
+            column = detail["loc"][0] if detail["loc"] else None
+            found = places.cell(number, header.index(column)) if column in header else at
+            findings.append(_from_pydantic(found, detail))
         return None
     if row.valid_from > row.valid_to:
         findings.append(
@@ -411,17 +451,14 @@ def _row(
     return row
 
 
-def from_pydantic(at: str, error: ValidationError) -> list[Finding]:
+def _from_pydantic(at: str, detail: ErrorDetails) -> Finding:
     """What pydantic found wrong, at this place of the book."""
-    return [
-        bad(
-            at,
-            f"{'.'.join(map(str, detail['loc'])) or 'row'}: {detail['msg'].removeprefix('Value error, ')}",
-            repr(detail["input"])[:80],
-            _how_to_mend(detail),
-        )
-        for detail in error.errors(include_url=False)
-    ]
+    return bad(
+        at,
+        f"{'.'.join(map(str, detail['loc'])) or 'row'}: {detail['msg'].removeprefix('Value error, ')}",
+        repr(detail["input"])[:80],
+        _how_to_mend(detail),
+    )
 
 
 def _how_to_mend(detail: ErrorDetails) -> str:
@@ -462,9 +499,14 @@ def near(name: str, known: Collection[str], otherwise: str) -> str:
     """What to do about a name that is not known: the one that was probably meant, else the other advice."""
     if len(known) > NEAR_MAX:
         return otherwise
-    by_case = {each.casefold(): each for each in known}
-    found = get_close_matches(name.casefold(), by_case, n=1, cutoff=0.6)
-    return f"did you mean {by_case[found[0]]}?" if found else otherwise
+    by_case, written = {each.casefold(): each for each in known}, name.casefold()
+
+    def likeness(each: str) -> tuple[float, int]:
+        """How like it is; of equals, the one with more letters in their places: 6602O1 is 660201 rather than 660210."""
+        return SequenceMatcher(None, each, written).ratio(), sum(map(eq, each, written))
+
+    found = get_close_matches(written, by_case, n=5, cutoff=0.6)
+    return f"did you mean {by_case[max(found, key=likeness)]}?" if found else otherwise
 
 
 def bad(at: str, expected: str, got: str, fix: str) -> Finding:

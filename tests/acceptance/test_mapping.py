@@ -255,7 +255,7 @@ def test_a_book_goes_out_as_a_workbook_and_only_what_was_changed_comes_back(term
     assert terminal.type("mapping", "export", "book", "--to", "book.xlsx").returncode == 2, "it is there already"
 
 
-def test_a_workbook_that_would_make_the_book_wrong_is_named_by_sheet_and_row_and_writes_nothing(
+def test_a_workbook_that_would_make_the_book_wrong_is_named_by_its_cell_and_writes_nothing(
     terminal: Terminal,
 ) -> None:
     workbook = xlsxwriter.Workbook(terminal.folder / "wrong.xlsx")
@@ -270,7 +270,7 @@ def test_a_workbook_that_would_make_the_book_wrong_is_named_by_sheet_and_row_and
     no_book = terminal.type("mapping", "import", "wrong.xlsx")
 
     assert (refused.returncode, no_workbook.returncode, no_book.returncode) == (1, 1, 2)
-    assert [finding["path"] for finding in json.loads(refused.stdout)["findings"]] == ["wrong.xlsx!accounts!3"]
+    assert [finding["path"] for finding in json.loads(refused.stdout)["findings"]] == ["wrong.xlsx!accounts!B3"]
     assert files(terminal) == before
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Annotated
@@ -86,17 +85,18 @@ def _taken(file: Path, old: Book) -> tuple[list[Change], dict[str, bytes]]:
     """What changes where the workbook's tables stand instead of the book's, and the files that do. Raises BookRefused."""
     from connector.translate import BookRefused
     from connector.translate.compare import compare
+    from connector.translate.places import InSheet
     from connector.translate.reader import read_book
     from connector.translate.sheets import from_workbook
     from connector.translate.tables import bad
 
     findings: list[Finding] = []
     files: dict[str, bytes] = {}
-    sheets: dict[str, str] = {}  # file -> its table
+    places: dict[str, InSheet] = {}
     for table, content in from_workbook(file.read_bytes(), file.name).items():
         names = old.tables.get(table, ())
         if len(names) == 1 and names[0].endswith(".csv"):
-            files[names[0]], sheets[names[0]] = content, table
+            files[names[0]], places[names[0]] = content, InSheet(file.name, table)
             continue
         got, fix = ", ".join(names) or "none", "change those files themselves, or join them in one"
         if not names:
@@ -104,19 +104,9 @@ def _taken(file: Path, old: Book) -> tuple[list[Change], dict[str, bytes]]:
         findings.append(bad(f"{file.name}!{table}", f"one CSV file of the book for {table}", got, fix))
     if findings:
         raise BookRefused(findings)
-    try:
-        new = read_book({**old.files, **files})
-    except BookRefused as refused:
-        raise BookRefused([_at_sheet(finding, file.name, sheets) for finding in refused.findings]) from None
-    changes = compare(old, new)
+    changes = compare(old, read_book({**old.files, **files}, places))
     changed = {change.table for change in changes}
-    return changes, {name: content for name, content in files.items() if sheets[name] in changed}
-
-
-def _at_sheet(finding: Finding, workbook: str, sheets: Mapping[str, str]) -> Finding:
-    """The finding at its row of the workbook instead of the CSV file that was made of it: the rows stand in the same places."""
-    name, colon, line = finding.path.partition(":")
-    return replace(finding, path=f"{workbook}!{sheets[name]}!{line}") if colon and name in sheets else finding
+    return changes, {name: content for name, content in files.items() if places[name].sheet in changed}
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:

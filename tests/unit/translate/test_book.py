@@ -197,12 +197,35 @@ def test_what_is_wrong_is_found_at_its_line(
     assert any(path == at and said in text for path, text in found), found
 
 
+@pytest.mark.parametrize(
+    ("written", "fix"),
+    [("6602O1", "did you mean 660201?"), ("ABC", "add the account to the chart table, or correct it")],
+)
+def test_an_account_that_the_chart_lacks_is_told_with_the_one_that_was_meant(
+    folder: Path, change: Change, written: str, fix: str
+) -> None:
+    change("accounts.csv", "travel.rail,*,*,660201", f"travel.rail,*,*,{written}")
+
+    with pytest.raises(BookRefused) as refused:
+        load_book(folder)
+
+    [finding] = refused.value.findings
+    assert (finding.path, finding.got, finding.fix) == ("accounts.csv:3", written, fix)
+
+
+def test_a_row_with_a_wrong_account_still_answers_for_its_category(folder: Path, change: Change) -> None:
+    change("accounts.csv", "travel.rail,*,*,660201", "travel.rail,*,*,999999")
+    change("book.yaml", "  - id: cost\n", '  - id: cost\n    when: line.category == "travel.rail"\n')
+
+    assert [path for path, _ in findings(folder)] == ["accounts.csv:3"]
+
+
 def test_everything_wrong_is_named_at_once(folder: Path, change: Change) -> None:
     change("accounts.csv", "travel.rail,*,*,660201", "travel.rail,*,*,999999")
     change("companies.csv", "C01,CNY", "C01,XYZ")
     change("tax.csv", "stated", "guessed")
 
-    assert [path for path, _ in findings(folder)] == ["companies.csv:3", "tax.csv:8", "accounts.csv:3"]
+    assert [path for path, _ in findings(folder)] == ["companies.csv:3", "accounts.csv:3", "tax.csv:8"]
 
 
 def test_a_folder_that_is_no_book_is_refused(tmp_path: Path) -> None:

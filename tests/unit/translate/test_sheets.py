@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import re
 import struct
@@ -21,6 +22,7 @@ from connector.translate.reader import read_book
 from connector.translate.sheets import (
     COLUMNS_MAX,
     UNPACKED_BYTES_MAX,
+    _columns,
     from_workbook,
     read_sheet,
     to_workbook,
@@ -157,13 +159,54 @@ def test_what_stands_beside_the_table_is_refused() -> None:
     ]
 
 
-def test_a_wrong_row_is_named_with_its_sheet() -> None:
-    def write(book: Any, sheet: Any) -> None:
-        sheet.write_row(2, 0, ["travel.taxi", "660 201"])
+@pytest.mark.parametrize(
+    ("cells", "at", "said"),
+    [
+        (["travel.taxi", "660 201"], "B3", "account: "),
+        (["travel.taxi", "660201", "1.4.2025"], "C3", "valid_from: a day like 2025-03-31"),
+        (["x" * 2000, "660201"], "A3", "cells of at most 1000 characters"),
+        (["", "660201"], "A3", "category: Field required"),
+    ],
+)
+def test_a_wrong_value_is_named_at_its_cell(cells: Sequence[str], at: str, said: str) -> None:
+    ((path, text),) = faults(accounts(lambda book, sheet: sheet.write_row(2, 0, cells)))
 
-    ((path, text),) = faults(accounts(write))
-    assert path == "accounts.xlsx!Sheet1!3"
-    assert "account" in text
+    assert path == f"accounts.xlsx!Sheet1!{at}"
+    assert text.startswith(said)
+
+
+@pytest.mark.parametrize(("names", "at"), [(("category", "acount"), "B1"), ((*HEADER[:2], *HEADER), "C1")])
+def test_a_wrong_name_of_a_column_is_named_at_its_cell(names: tuple[str, ...], at: str) -> None:
+    (path, _), *_ = faults(accounts(lambda book, sheet: None, names))
+
+    assert path == f"accounts.xlsx!Sheet1!{at}"
+
+
+def kept_in_a_workbook(*changes: tuple[str, int, int, str]) -> dict[str, bytes]:
+    """The starter book with its tables in one workbook, but for these cells of some sheets."""
+    starter = load_book()
+    text = re.sub(rb"(?<=: )\w+\.csv", b"tables.xlsx", starter.files["book.yaml"])
+    tables = {
+        name: list(csv.reader(io.StringIO(content.decode("utf-8-sig"))))
+        for name, content in from_workbook(to_workbook(starter)).items()
+    }
+    for table, row, column, value in changes:
+        tables[table][row][column] = value
+
+    def sheet_of(lines: Sequence[Sequence[str]]) -> Write:
+        return lambda book, sheet: [sheet.write_row(row, 0, cells) for row, cells in enumerate(lines)]
+
+    return {"book.yaml": text, "tables.xlsx": workbook(*((name, sheet_of(lines)) for name, lines in tables.items()))}
+
+
+def test_an_account_that_the_chart_lacks_is_named_at_its_cell_with_the_one_that_was_meant() -> None:
+    column = next(n for n, name in enumerate(_columns(AccountRow)) if name == "account")
+
+    with pytest.raises(BookRefused) as refused:
+        read_book(kept_in_a_workbook(("accounts", 2, column, "66020O1")))
+
+    [finding] = refused.value.findings
+    assert (finding.path, finding.fix) == ("tables.xlsx!accounts!D3", "did you mean 660201?")
 
 
 def test_the_sheet_of_a_table_is_the_one_named_so_or_the_only_one() -> None:
@@ -224,7 +267,7 @@ def test_an_imported_workbook_says_what_is_wrong_at_sheet_and_cell() -> None:
     said = {(finding.path, finding.fix) for finding in refused.value.findings}
     assert said == {
         ("in.xlsx!chart!A3", "write yes or no as text"),
-        ("in.xlsx!accounts!1", "did you mean account?"),
+        ("in.xlsx!accounts!B1", "did you mean account?"),
         ("in.xlsx!accounts!1", "add the column"),
         ("in.xlsx!acounts", "did you mean accounts?"),
     }
