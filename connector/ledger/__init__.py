@@ -38,6 +38,15 @@ class Ledger:
         with self.engine.begin() as tx:
             yield tx
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Several reads of one moment: what others commit meanwhile is in none of them. Nothing is written."""
+        with self.engine.connect() as connection:
+            if self.dialect == "postgresql":
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
+
     def upgrade(self, revision: str = "head") -> None:
         """Brings the tables to `revision`; running it again, or in two processes at once, changes nothing more."""
         from connector.ledger.migrate import upgrade

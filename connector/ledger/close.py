@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from decimal import Decimal
 from itertools import groupby
 from operator import attrgetter
@@ -16,8 +16,8 @@ from sqlalchemy.engine import Connection
 
 from connector.ledger.sql import table_of
 from connector.ledger.tables import dead_letters, documents, inbox, outbox, postings, write_backs
-from connector.translate.book import Book
-from connector.translate.voucher import posting_day, view_of
+from connector.translate.book import Book, CompanyView
+from connector.translate.voucher import local_day, posting_day, view_of
 from contracts import Refused, parse
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
@@ -56,6 +56,8 @@ def obstacles(tx: Connection, company: str, starts_on: date, ends_on: date, book
     """What stands in the way of closing these days (inclusive) in a company, by kind, the oldest first. A report lies on
     its posting day as the book of the company has it; without a book on its posting date, else the day of its approval.
 
+    `tx` is a snapshot, or what moves from one kind to another meanwhile may be told of neither.
+
     A letter whose bytes cannot be read may be of any day and company: it stands in the way where it came after the period
     began.
     """
@@ -85,6 +87,15 @@ class _Asked:
     def covers(self, day: date | None) -> bool:
         return day is not None and self.starts_on <= day <= self.ends_on
 
+    @property
+    def view(self) -> CompanyView | None:
+        """The book as the company sees it at the end of the period."""
+        return None if self.book is None else self.book.view(self.company, self.ends_on)
+
+    def local(self, moment: datetime) -> date:
+        """The day of a moment, as the company has it."""
+        return local_day(moment, self.view)
+
     def day_of(self, data: Any) -> date | None:
         """The day on which something is to be booked; None for what no period holds."""
         match data:
@@ -93,7 +104,7 @@ class _Asked:
             case SubmittedReport():
                 return data.posting_date or data.submitted_on
             case Withdrawal():
-                return data.withdrawn_at.date()
+                return self.local(data.withdrawn_at)
             case PaymentMade() | AdvancePaid():
                 return data.paid_on
             case PaymentReversed() | VoucherReversed():
@@ -115,11 +126,10 @@ def _letters(asked: _Asked) -> Iterator[Obstacle]:
         or_(c.type.is_(None), c.type.not_like("master.%")),
         c.write_back_id.is_(None),
     )
-    began = datetime.combine(asked.starts_on, time(), UTC)
     for row in asked.tx.execute(statement):
         about = _about(row)
         if about is None:
-            counts = row.created_at >= began
+            counts = asked.local(row.created_at) >= asked.starts_on
         else:
             counts = about.company == asked.company and asked.covers(asked.day_of(about))
         if counts:
@@ -277,7 +287,7 @@ def _write_backs(asked: _Asked) -> Iterator[Obstacle]:
     )
     for row in asked.tx.execute(statement):
         status = orjson.loads(row.status)
-        on = date.fromisoformat(status["on"]) if status["on"] else row.created_at.date()
+        on = date.fromisoformat(status["on"]) if status["on"] else asked.local(row.created_at)
         if asked.covers(on):
             what = f"{row.system} {row.state}" if row.letter is None else f"{row.letter}: {row.message}"
             yield Obstacle("write-back", row.number, None, None, row.created_at, what, row.code)

@@ -133,6 +133,15 @@ def _read_held(tx: Connection, old: Sequence[Document]) -> None:
         by_id[document_id].held.append(bytes(body))
 
 
+def newest_submitted(tx: Connection, document_id: int) -> int:
+    """The newest version of a report that was handed in and taken note of; 0 where none was."""
+    statement = text(
+        "SELECT max(version) FROM inbox"
+        " WHERE document_id = :id AND outcome = 'applied' AND type LIKE 'expense.report.submitted.%'"
+    )
+    return int(tx.scalar(statement, {"id": document_id}) or 0)
+
+
 def already_read(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, Read]:
     """Which of these events were read before."""
     if not keys:

@@ -13,7 +13,7 @@ from connector.adapter import Status
 from connector.correct import Correction, correct
 from connector.correct import Facts as CorrectionFacts
 from connector.facts import Facts, fiscal_year, period_of
-from connector.ledger import deadletters, payments
+from connector.ledger import deadletters, documents, payments
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.postings import read
@@ -24,6 +24,7 @@ from connector.process.batch import Arrived, Batch, NewPosting
 from connector.process.messages import same_content
 from connector.process.settlement import to_text
 from connector.translate import Book, make_reference
+from connector.translate.voucher import local_day, posting_day, view_of
 from contracts.envelope import AnyEvent
 from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
 from contracts.findings import Finding
@@ -98,7 +99,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
     live = [step.posting for step in decided.steps if isinstance(step, Reverse)]
     on = _correction_day(event, answer, desk)
     if live and on is None:
-        _hold_for_period(batch, document, item)
+        _hold_for_period(batch, document, item, desk)
         return
     decision = _decide(batch, document, item, live, voucher, on, desk) if live and on is not None else None
     if decision is not None and decision.kind == "block":
@@ -126,10 +127,13 @@ def _reserve(
     """A report handed in reserves its advances, invoices and budgets; what stands in its way is told, not parked: the OA
     asks before the approval (preflight)."""
     asked = as_approved(report, item.event)
-    answer = desk.examine(asked, document.id)
     if document.version:
         batch.end(item, document, "applied", decided.reason)
         return
+    if document.state == "submitted" and documents.newest_submitted(batch.tx, document.id) > item.event.version:
+        batch.end(item, document, "superseded", "a later version was handed in already")
+        return
+    answer = desk.examine(asked, document.id)
     if answer.ok:
         desk.facts.use(document.id, item.event.version, reserved(asked, answer, desk.facts), "reserved")
         if document.blocked_by is None:
@@ -158,8 +162,8 @@ def _park(batch: Batch, document: Document, item: Arrived, answer: Answer, desk:
                                             code=first.code, message=message))  # fmt: skip
 
 
-def _hold_for_period(batch: Batch, document: Document, item: Arrived) -> None:
-    day = _event_day(item.event)
+def _hold_for_period(batch: Batch, document: Document, item: Arrived, desk: Desk) -> None:
+    day = _event_day(item.event, desk)
     finding = Finding("ACC-333", "data", f"an accounting period that is open on {day}", "none", "create or open it")
     letter = _letter(item, document, finding.code, str(finding), blocks=True)
     letter.findings, letter.waits_for = (finding,), (f"period:{day}",)
@@ -349,18 +353,17 @@ def _correction_day(event: AnyEvent, answer: Answer | None, desk: Desk) -> date 
     is closed, the first open one after it; None where there is none."""
     if answer is not None and answer.terms.day is not None:
         return answer.terms.day
-    day = _event_day(event)
+    day = _event_day(event, desk)
     periods = desk.facts.periods.get(event.company, ())
     return next_open_day(periods, day, day) if periods else day
 
 
-def _event_day(event: AnyEvent) -> date:
-    """The local day of what happened."""
+def _event_day(event: AnyEvent, desk: Desk) -> date:
+    """The day of what happened, as the company has it."""
     data: Any = event.data
     if isinstance(data, Withdrawal):
-        return data.withdrawn_at.date()
-    day: date = data.posting_date or data.approved_at.date()
-    return day
+        return local_day(data.withdrawn_at, desk.book.view(event.company, data.withdrawn_at.date()))
+    return posting_day(data, view_of(data, desk.book))
 
 
 def _letter(item: Arrived, document: Document, code: str, message: str, *, blocks: bool = False) -> Letter:

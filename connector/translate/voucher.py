@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from connector.translate.book import Book, CompanyView
 from connector.translate.draft import NO_TERMS as NO_TERMS
@@ -75,12 +75,16 @@ def posting_day(report: ExpenseReport, view: CompanyView | None) -> date:
 
 
 def approval_day(report: ExpenseReport, view: CompanyView | None) -> date:
-    """The local day of the approval: as written with its offset, or, where it is written in UTC, the day in the company's
-    time zone."""
-    approved = report.approved_at
-    if view is not None and view.time_zone is not None and approved.utcoffset() == _NO_OFFSET:
-        return approved.astimezone(view.time_zone).date()
-    return approved.date()
+    """The day of the approval, as the company has it."""
+    return local_day(report.approved_at, view)
+
+
+def local_day(moment: datetime, view: CompanyView | None) -> date:
+    """The day of a moment: as it is written with its offset, or, where it is written in UTC, as the company's time zone
+    has it."""
+    if view is not None and view.time_zone is not None and moment.utcoffset() == _NO_OFFSET:
+        return moment.astimezone(view.time_zone).date()
+    return moment.date()
 
 
 def _voucher(draft: Draft, reference_max: int) -> Voucher | Refusal:

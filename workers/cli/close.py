@@ -56,7 +56,7 @@ def check(
     """Show what stands in the way of closing a period, with amounts. Exit 1 where anything does."""
     from connector.ledger import close as closing
 
-    with runtime() as opened, opened.ledger.begin() as tx:
+    with runtime() as opened, opened.ledger.snapshot() as tx:
         book = opened.book()
         found: list[tuple[str, Obstacle]] = []
         names = [company] if company is not None else _companies(tx, opened)
@@ -198,24 +198,26 @@ def set_(
     if state not in get_args(PeriodState):
         raise typer.BadParameter(", ".join(get_args(PeriodState)), param_hint="--state")
     _need(reason)
-    with runtime() as opened, opened.ledger.begin() as tx:
-        if company not in _companies(tx, opened):
-            note("no_company", company=company)
-            leave(USAGE)
-        known = {one.period for one in periods.of(tx, company)}
-        before = _period(tx, company, period) or _no_period(company)
-        after = periods.Period(period, before.starts_on, before.ends_on, state)  # type: ignore[arg-type]
-        periods.put(tx, company, after)
-        was = before.state if period in known else None
-        audit.append(
-            tx,
-            actor=actor(),
-            action="period.set",
-            subject=f"period {company}/{period}",
-            reason=reason,
-            detail={"from": was, "to": state},
-        )
-        left = closing.obstacles(tx, company, after.starts_on, after.ends_on, opened.book())
+    with runtime() as opened:
+        with opened.ledger.begin() as tx:
+            if company not in _companies(tx, opened):
+                note("no_company", company=company)
+                leave(USAGE)
+            known = {one.period for one in periods.of(tx, company)}
+            before = _period(tx, company, period) or _no_period(company)
+            after = periods.Period(period, before.starts_on, before.ends_on, state)  # type: ignore[arg-type]
+            periods.put(tx, company, after)
+            was = before.state if period in known else None
+            audit.append(
+                tx,
+                actor=actor(),
+                action="period.set",
+                subject=f"period {company}/{period}",
+                reason=reason,
+                detail={"from": was, "to": state},
+            )
+        with opened.ledger.snapshot() as tx:
+            left = closing.obstacles(tx, company, after.starts_on, after.ends_on, opened.book())
     if as_json:
         emit(_period_fields(company, after))
     note("period_set", company=company, period=period, state=translated(state, STATE.language))

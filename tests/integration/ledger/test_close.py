@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.event import listen, remove
 
 from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, outbox, periods, write_backs
@@ -17,7 +19,7 @@ from connector.ledger.outbox import OutboxRow
 from connector.ledger.write_backs import NewWriteBack
 from connector.settings import System
 from connector.translate import load_book
-from tests.integration.process.world import World, report
+from tests.integration.process.world import World, period, report
 
 APRIL = date(2025, 4, 1), date(2025, 4, 30)
 MARCH = date(2025, 3, 1), date(2025, 3, 31)
@@ -30,7 +32,7 @@ def world(ledger: Ledger, tmp_path: Path) -> World:
 
 
 def found(world: World, days: tuple[date, date] = APRIL, company: str = "C01") -> list[Obstacle]:
-    with world.ledger.begin() as tx:
+    with world.ledger.snapshot() as tx:
         return obstacles(tx, company, *days, BOOK)
 
 
@@ -304,6 +306,41 @@ def test_obstacles_come_by_kind_and_the_oldest_first(world: World) -> None:
     kinds = [one.kind for one in found(world)]
     assert kinds == sorted(kinds, key=KINDS.index) == ["dead letter", "posting", "posting"]
     assert [one.number for one in found(world)] == ["EXP-3", "EXP-1", "EXP-2"]
+
+
+def test_what_a_worker_reads_meanwhile_is_told_all_the_same(
+    fresh_postgres_url: Callable[[], str], tmp_path: Path
+) -> None:
+    ledger = Ledger(fresh_postgres_url())  # On SQLite the worker waits until the look is over.
+    ledger.upgrade()
+    world = World(ledger, tmp_path / "erp")
+    event = report("EXP-1", category="travel.spa")
+    with ledger.begin() as tx:
+        outbox.add(tx, [OutboxRow(event["source"], event["id"], event["type"], json.dumps(event).encode())])
+    waiting = [event]
+
+    def read_it_before_the_outbox_is_looked_at(*args: Any) -> None:
+        if "FROM outbox" in args[2] and waiting:
+            world.receive(waiting.pop())
+
+    listen(ledger.engine, "before_cursor_execute", read_it_before_the_outbox_is_looked_at)
+    try:
+        assert told(world) == ["unread event EXP-1 100.00 CNY"]
+    finally:
+        remove(ledger.engine, "before_cursor_execute", read_it_before_the_outbox_is_looked_at)
+    assert told(world) == ["dead letter EXP-1 100.00 CNY"]
+    ledger.close()
+
+
+def test_a_withdrawal_that_cannot_be_booked_lies_on_the_company_s_day(world: World) -> None:
+    world.receive(report("EXP-1"))
+    world.deliver()
+    world.receive(period("2025-04", "closed"))
+    world.receive(report("EXP-1", 2, "withdrawn", withdrawn_at="2025-03-31T17:00:00Z"))
+
+    assert [letter.code for letter in world.letters()] == ["ACC-333"]
+    assert told(world) == ["dead letter EXP-1 None None"]
+    assert told(world, MARCH) == []
 
 
 def test_looking_changes_nothing(world: World) -> None:

@@ -355,6 +355,26 @@ def test_a_report_handed_in_reserves_its_invoice_against_others(world: World) ->
     assert world.postings() == [("C01-EXP-1-V1", "PENDING")]
 
 
+def test_a_version_handed_in_that_comes_late_takes_nothing_from_the_newer_one(world: World) -> None:
+    world.receive(advance("ADV-1", "1000.00"))
+    newer = [{"number": "ADV-1", "amount": "800.00"}]
+    world.receive(claim("EXP-1", TAXI, version=2, happening="submitted", advances=newer))
+
+    world.receive(claim("EXP-1", TAXI, happening="submitted", advances=[{"number": "ADV-1", "amount": "100.00"}]))
+
+    assert world.outcomes() == [(1, "superseded"), (2, "applied")]
+    assert left(world, "advance", "ADV-1") == Decimal("200.00")
+
+
+def test_a_newer_version_handed_in_reserves_instead_of_the_older(world: World) -> None:
+    world.receive(advance("ADV-1", "1000.00"))
+    for version, amount in ((1, "100.00"), (2, "800.00")):
+        claimed = [{"number": "ADV-1", "amount": amount}]
+        world.receive(claim("EXP-1", TAXI, version=version, happening="submitted", advances=claimed))
+
+    assert left(world, "advance", "ADV-1") == Decimal("200.00")
+
+
 # Budgets
 
 HOTEL = expense(

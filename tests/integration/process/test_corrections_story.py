@@ -131,6 +131,24 @@ def test_a_withdrawal_whose_month_is_closed_is_reversed_in_the_next_open_one(led
     assert world.live() == {}
 
 
+def test_a_withdrawal_told_in_utc_is_booked_on_the_company_s_day(world: World) -> None:
+    posted(world, TAXI)
+
+    world.receive(report("EXP-1", 2, "withdrawn", withdrawn_at="2025-04-30T23:30:00Z"))
+    world.deliver()
+
+    assert _day(world, "C01-EXP-1-V1-R") == "2025-05-01"
+
+
+def test_a_withdrawal_told_with_an_offset_is_booked_on_the_day_it_says(world: World) -> None:
+    posted(world, TAXI)
+
+    world.receive(report("EXP-1", 2, "withdrawn", withdrawn_at="2025-04-30T23:30:00-05:00"))
+    world.deliver()
+
+    assert _day(world, "C01-EXP-1-V1-R") == "2025-04-30"
+
+
 def _day(world: World, reference: str) -> str:
     from contracts.voucher import parse_voucher
 
