@@ -339,11 +339,14 @@ def expressions_page(text: Texts) -> str:
     head = (
         "# 表达式\n\n映射手册里的 `when`、`account`、`amount` 等条件与计算都用表达式。\n运算为精确的十进制，不使用浮点数；类型在载入手册时检查。\n"
         "一个表达式最多 {} 个字符、{} 个步骤、{} 层。\n可能为空的值先用 `coalesce` 给出替代值，或与 `none` 比较。\n"
+        "借款支付或退回的凭证中，`report` 即该借款，视同没有明细的报销单：标题为事由，合计为本位币金额，各日期均为收付日。\n"
         if zh
         else "# Expressions\n\nConditions and calculations of a mapping book (`when`, `account`, `amount`) are expressions."
         "\nThey count in exact decimals, never in floating point; types are checked when the book is read.\n"
         "An expression has at most {} characters, {} steps and {} levels.\n"
         "A value that may be missing is compared with `none`, or replaced by `coalesce`.\n"
+        "In the voucher of an advance, paid or given back, `report` is the advance as a report without lines: its title is the "
+        "reason, its total the amount in the base currency, its days the day the money moved.\n"
     ).format(*limits)
     titles = ("运算符", "函数", "名称") if zh else ("Operators", "Functions", "Names")
     columns: tuple[tuple[str, ...], ...] = (

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_UP, Decimal
 
-from connector.translate.book import Book, CompanyView
-from connector.translate.dimensions import fill
-from connector.translate.draft import Refusal
+from connector.translate.book import Book
+from connector.translate.draft import NO_TERMS, Draft, Refusal, Source
 from connector.translate.reference import make_reference
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.amount import QUANTA
+from contracts.expense import AdvanceClaim, ExpenseReport
 from contracts.findings import Finding
-from contracts.voucher import DocumentRef, Role, Side, Voucher, VoucherLine
+from contracts.voucher import DocumentRef, Role, Side, Voucher
 
 DOCUMENT_TYPE = "advance"
 
@@ -26,7 +26,7 @@ def to_advance_voucher(
 ) -> Voucher | Refusal:
     """Debits the advance and credits the bank; on a return the other way round. A return in another currency takes the
     advance down at `paid_rate`, the rate it was paid at (by exactly `released` where that is given), and books the
-    difference to today's rate as a gain or a loss."""
+    difference to today's rate as a gain or a loss. Each line is written by the rule of its role, as those of a report are."""
     on = advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on
     view = book.view(advance.company, on)
     if view is None:
@@ -54,11 +54,16 @@ def to_advance_voucher(
             ("credit", "advance", released, back),
             (side, "exchange_difference", abs(money - released), None),
         ]
-    findings: list[Finding] = []
-    waits_for: list[str] = []
-    lines = [_line(move, view, advance, on, findings, waits_for) for move in moves if move[2]]
-    if findings:
-        return Refusal(tuple(dict.fromkeys(findings)), tuple(dict.fromkeys(waits_for)))
+    claim = _as_claim(advance, view.currency, paid_rate)
+    draft = Draft(_as_report(advance, claim, on, view.currency, money), book, view, on, NO_TERMS, None)
+    for side, role, amount, at in moves:
+        source = Source(draft.whole.place, advance=claim, currency=claim.currency, rate=at)
+        in_currency = None if at is None or not foreign else advance.amount
+        draft.on_role(role, side, amount, source, in_currency, advance.employee.id)
+    if draft.findings:
+        return Refusal(tuple(dict.fromkeys(draft.findings)), tuple(dict.fromkeys(draft.waits_for)))
+    order = [role for _, role, _, _ in moves]  # What moved first, whatever the order of the rules.
+    lines = sorted(draft.lines(), key=lambda line: order.index(line.role))
     if not lines:
         expected, fix = f"at least {unit:f} {view.currency}", "leave the advance out, or correct its rate"
         return Refusal((Finding("MAP-212", "data.amount", expected, f"{money:f}", fix),))
@@ -69,7 +74,7 @@ def to_advance_voucher(
         document=DocumentRef(DOCUMENT_TYPE, advance.number, advance.version),
         date=on,
         currency=view.currency,
-        lines=[line for line in lines if line is not None],
+        lines=lines,
         memo=advance.reason,
     )
 
@@ -78,22 +83,22 @@ def to_advance_voucher(
 _Move = tuple[Side, Role, Decimal, Decimal | None]
 
 
-def _line(
-    move: _Move, view: CompanyView, advance: AdvancePaid | AdvanceReturned, on: date,
-    findings: list[Finding], waits_for: list[str],
-) -> VoucherLine | None:  # fmt: skip
-    side, role, amount, rate = move
-    hit = view.payable(role, advance.employee.id, on)
-    if hit is None:
-        key = f"{role}/{view.company}"
-        findings.append(
-            Finding("MAP-204", "data", f"an account for {key} on {on}", "none", "add a row to the roles table")
-        )
-        waits_for.append(f"role:{key}")
-        return None
-    values = {"employee": advance.employee.id, "department": advance.employee.department}
-    dimensions = fill(hit, values, view, on, "employee", findings, waits_for)
-    line = VoucherLine(side, hit.account, amount, role, dimensions, advance.number)
-    if rate is None or advance.currency == view.currency:
-        return line
-    return line._replace(currency=advance.currency, amount_in_currency=advance.amount, rate=rate)
+def _as_claim(advance: AdvancePaid | AdvanceReturned, currency: str, paid_rate: Decimal | None) -> AdvanceClaim:
+    """The advance as a report names it, for what rules ask of `advance`."""
+    if advance.currency == currency:
+        return AdvanceClaim(number=advance.number, amount=advance.amount)
+    return AdvanceClaim(
+        number=advance.number, amount=advance.amount, currency=advance.currency, rate=advance.rate, paid_rate=paid_rate
+    )
+
+
+def _as_report(
+    advance: AdvancePaid | AdvanceReturned, claim: AdvanceClaim, on: date, currency: str, money: Decimal
+) -> ExpenseReport:
+    """What rules and memos find under `report`: a report of no line, whose title is the reason and whose days are all the
+    day the money moved."""
+    return ExpenseReport.model_construct(
+        company=advance.company, number=advance.number, version=advance.version, employee=advance.employee, currency=currency,
+        title=advance.reason or "", submitted_on=on, approved_at=datetime.combine(on, time(), UTC), posting_date=on,
+        lines=(), advances=(claim,), attachments=(), total=money, payee=None,
+    )  # fmt: skip

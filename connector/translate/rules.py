@@ -78,7 +78,7 @@ _PRESENT: Mapping[Role, tuple[str, ...]] = {
     **dict.fromkeys(
         ("expense", "accrual", "non_deductible_tax", "input_tax", "pending_tax", "tax_transfer_out"), ("line",)
     ),
-    **dict.fromkeys(("advance", "exchange_difference"), ("advance",)),
+    **dict.fromkeys(("advance", "exchange_difference", "bank"), ("advance",)),
 }
 # Roles that every book has a rule for; a book without advances in other currencies, accruals or payments needs no more.
 _ROLES: tuple[Role, ...] = (

@@ -6,8 +6,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+import pytest
+
 from connector.translate import Book, Refusal, load_book
 from connector.translate.advance import to_advance_voucher
+from connector.translate.reader import read_book
 from contracts import AdvancePaid, AdvanceReturned, Employee, Rate, Voucher
 from tests.unit.translate.notation import changed
 
@@ -50,6 +53,77 @@ def test_every_line_names_the_advance_and_the_voucher_its_reason() -> None:
     assert isinstance(voucher, Voucher)
     assert (voucher.memo, {line.memo for line in voucher.lines}) == ("To Shenzhen", {"ADV1"})
     assert (voucher.date, voucher.document.type, voucher.document.number) == (DAY, "advance", "ADV1")
+
+
+def with_rules(old: str, new: str, accounts: str = "") -> Book:
+    """The starter book with a part of its rules written otherwise, and more accounts."""
+    files = {**BOOK.files, "chart.csv": BOOK.files["chart.csv"] + accounts.encode()}
+    text = files["book.yaml"].decode()
+    assert old in text
+    files["book.yaml"] = text.replace(old, new).encode()
+    return read_book(files)
+
+
+def test_each_line_is_written_by_the_rule_of_its_role() -> None:
+    voucher = to_advance_voucher(returned(**dollars("7.12")), BOOK, paid_rate=Decimal("7.10"))
+
+    assert isinstance(voucher, Voucher)
+    assert [line.rule for line in voucher.lines] == ["bank", "advance", "exchange-difference"]
+
+
+def test_the_memo_of_a_line_is_that_of_its_rule() -> None:
+    book = with_rules('role: bank\n    memo: "{advance}"', 'role: bank\n    memo: "{employee} {title} ({number})"')
+
+    voucher = to_advance_voucher(paid(reason="To Shenzhen"), book)
+
+    assert isinstance(voucher, Voucher)
+    assert [line.memo for line in voucher.lines] == ["ADV1", "Zhang San To Shenzhen (ADV1)"]
+
+
+BANKS = """  - id: dollar-bank
+    role: bank
+    when: '{when}'
+    account: "100202"
+    priority: 10
+  - id: bank
+"""
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        'advance.currency == "USD"',
+        "advance.rate.value == 7.12",
+        "advance.amount == 20",
+        "amount == 142.40",
+        'account == "100201"',
+        'department == "D01"',
+        'report.company == "C01" and report.number == "ADV1" and report.version == 1',
+        'report.employee.id == "E017" and report.title == "To Shenzhen"',
+        'report.currency == "CNY" and report.total == 142.40',
+        'report.posting_date == date("2025-03-28") and report.submitted_on == date("2025-03-28")',
+        "day(report.approved_at) == 28",
+        "len(report.lines) == 0 and len(report.advances) == 1",
+        "line == none",
+    ],
+)
+def test_a_condition_may_ask_about_the_advance_and_what_a_report_would_say_of_it(when: str) -> None:
+    book = with_rules("  - id: bank\n", BANKS.format(when=when), "100202,美元户,Dollars,\n")
+
+    voucher = to_advance_voucher(returned(**dollars("7.12"), reason="To Shenzhen"), book)
+
+    assert isinstance(voucher, Voucher), voucher
+    assert (voucher.lines[0].account, voucher.lines[0].rule) == ("100202", "dollar-bank")
+
+
+def test_where_no_condition_holds_the_advance_waits_for_a_rule() -> None:
+    book = with_rules("    role: bank\n", '    role: bank\n    when: advance.currency == "USD"\n')
+
+    answer = to_advance_voucher(paid(), book)
+
+    assert refused(answer) == [("MAP-215", "data")]
+    assert isinstance(answer, Refusal)
+    assert answer.waits_for == ("rule:bank",)
 
 
 def test_an_advance_and_a_report_of_one_number_have_two_references() -> None:

@@ -177,7 +177,7 @@ def test_the_fingerprint_changes_with_every_file_and_only_then(folder: Path, cha
         ("book.yaml", "    merge: yes", "    merge: perhaps", "book.yaml:55", "merge"),
         ("book.yaml", "- id: cost\n", "- id: input-tax\n", "book.yaml:53", "one rule per id"),
         ("book.yaml", 'memo: "{description}"', 'memo: "{descriptoin}"', "book.yaml:41", "descriptoin"),
-        ("book.yaml", "role: advance", "role: advanse", "book.yaml:75", "role"),
+        ("book.yaml", "role: advance", "role: advanse", "book.yaml:76", "role"),
         ("book.yaml", "  tax: tax.csv", "  tax: ../tax.csv", "book.yaml:20", "tables.tax"),
         ("book.yaml", "  tax: tax.csv", "  tax: other.csv", "other.csv", "a readable file"),
         ("book.yaml", "\nrules:", "\nrules: [", "book.yaml:41", "YAML"),
