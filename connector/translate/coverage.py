@@ -8,14 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise, product
+from operator import attrgetter
 
 from connector.translate.book import BOOK_FILE, Book, Rule
-from connector.translate.tables import ANY, Row
+from connector.translate.tables import ANY, AccountRow, DimensionRow, Reference, Row
 from connector.translate.trace import LineTrace
 from connector.translate.voucher import Refusal, posting_day, view_of
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.expense import ExpenseReport
-from contracts.findings import Finding
+from contracts.findings import FINDINGS_MAX, Finding
 from contracts.voucher import Voucher
 
 ADVICE = "MAP-218"
@@ -77,7 +78,9 @@ def used_by_advance(advance: AdvancePaid | AdvanceReturned, book: Book, voucher:
     view = book.view(advance.company, voucher.date)
     assert view is not None, "the company was known a moment ago"
     hits = (view.payable(line.role, advance.employee.id, voucher.date) for line in voucher.lines)
-    return frozenset((view.at, *_of_chart(book, voucher), *(hit.at for hit in hits if hit is not None)))
+    written_by = {line.rule for line in voucher.lines}
+    rules = (rule.at for rule in rules_of(book) if rule.id in written_by)
+    return frozenset((view.at, *_of_chart(book, voucher), *(hit.at for hit in hits if hit is not None), *rules))
 
 
 def refused_by(report: ExpenseReport, book: Book, refusal: Refusal, day: date | None) -> frozenset[str]:
@@ -120,6 +123,36 @@ def untranslated(book: Book, values: Iterable[tuple[str, str, str]], on: date) -
     return found
 
 
+def strangers(book: Book, values: Iterable[tuple[str, str, str]], on: date) -> list[Finding]:
+    """Rows of this day for a department, or another value of a dimension, that the master data of their company does not
+    have, though it has some. `values` are company, dimension and value."""
+    known: dict[tuple[str, str], set[str]] = {}
+    for company, dimension, value in values:
+        known.setdefault((company, dimension), set()).add(value)
+        known.setdefault((ANY, dimension), set()).add(value)
+    named: dict[tuple[str, str], list[AccountRow | DimensionRow]] = {}
+    rows: tuple[AccountRow | DimensionRow, ...] = (*book.accounts, *book.dimensions)
+    for row in rows:
+        if row.valid_from <= on <= row.valid_to:
+            dimension = "department" if isinstance(row, AccountRow) else row.dimension
+            named.setdefault((row.company, dimension), []).append(row)
+    return [
+        finding
+        for (company, dimension), those in named.items()
+        if (company, dimension) in known
+        for finding in _unknown(
+            those,
+            Reference(
+                dimension,
+                f"a {dimension} of the master data",
+                lambda row: row.department if isinstance(row, AccountRow) else row.value,
+                known[company, dimension] | {ANY},
+                "correct it, or leave it so",
+            ),
+        )
+    ]
+
+
 def rules_of(book: Book) -> Iterator[Rule]:
     """Every rule, those of one role in the order in which they are tried."""
     for first in book.rules.values():
@@ -153,7 +186,38 @@ def advice(book: Book) -> list[Finding]:
     found = [
         finding for table, rows in tables_of(book).items() if table != "chart" for finding in _of_table(table, rows)
     ]
-    return found + _idle_accounts(book) + _open_roles(book)
+    return found + _unknown_codes(book) + _idle_accounts(book) + _open_roles(book)
+
+
+def _unknown_codes(book: Book) -> list[Finding]:
+    """Rows for a company, category or department that its own table does not have: they are never chosen."""
+    codes = {
+        "company": ("a company of the companies table", {row.company for row in book.companies}),
+        "category": ("a category of the accounts table", {row.category for row in book.accounts}),
+        "department": (
+            "a department of the dimensions table",
+            {row.value for row in book.dimensions if row.dimension == "department"},
+        ),
+    }
+    references = [
+        Reference(column, what, attrgetter(column), known | {ANY}, "remove the row, or add it there")
+        for column, (what, known) in codes.items()
+        if known and ANY not in known
+    ]
+    return [
+        finding
+        for rows in tables_of(book).values()
+        for reference in references
+        if rows and reference.column in rows[0].keys
+        for finding in _unknown(rows, reference)
+    ]
+
+
+def _unknown(rows: Iterable[Row], reference: Reference) -> Iterator[Finding]:
+    found = ((row, named) for row in rows if (named := reference.unknown(row)) is not None)
+    for told, (row, named) in enumerate(found):
+        fix = reference.near(named) if told < FINDINGS_MAX else reference.otherwise
+        yield _advice(row.at, reference.what, named, fix)
 
 
 def _of_table(table: str, rows: Sequence[Row]) -> Iterator[Finding]:

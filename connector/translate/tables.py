@@ -495,6 +495,9 @@ def ranked(rows: Iterable[RowT]) -> list[RowT]:
     return sorted(rows, key=lambda row: row.rank(), reverse=True)
 
 
+_DIGITS = str.maketrans("oil", "011")  # Letters that are typed for digits.
+
+
 def near(name: str, known: Collection[str], otherwise: str) -> str:
     """What to do about a name that is not known: the one that was probably meant, else the other advice."""
     if len(known) > NEAR_MAX:
@@ -503,7 +506,8 @@ def near(name: str, known: Collection[str], otherwise: str) -> str:
 
     def likeness(each: str) -> tuple[float, int]:
         """How like it is; of equals, the one with more letters in their places: 6602O1 is 660201 rather than 660210."""
-        return SequenceMatcher(None, each, written).ratio(), sum(map(eq, each, written))
+        in_place = sum(map(eq, each.translate(_DIGITS), written.translate(_DIGITS)))
+        return SequenceMatcher(None, each, written).ratio(), in_place
 
     found = get_close_matches(written, by_case, n=5, cutoff=0.6)
     return f"did you mean {by_case[max(found, key=likeness)]}?" if found else otherwise

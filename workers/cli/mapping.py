@@ -32,7 +32,7 @@ app.add_typer(mapping, name="mapping")
 PROGRESS_FROM = 200  # Fewer cases are run before a bar is drawn.
 UNUSED_SHOWN = 100  # Of one table.
 _MISSING = {
-    "unanswered": ("company", "category", "department"),
+    "unanswered": ("company", "category", "department", "fix"),
     "untranslated": ("company", "dimension", "value"),
 }
 
@@ -296,7 +296,7 @@ def coverage(
     loaded, cases = _book_and_cases(book)
     cases += [_as_case(file, report) for file, report in _reports(events)]
     covered = measure(loaded, (result.used for result in _run(loaded, cases)))
-    missing = _missing(loaded)
+    missing, foreign = _seen(loaded)
     if as_json:
         emit(
             {
@@ -308,6 +308,7 @@ def coverage(
                     name: [dict(zip(_MISSING[name], triple, strict=True)) for triple in triples]
                     for name, triples in missing.items()
                 },
+                "strangers": [finding.as_dict() for finding in foreign],
             }
         )
     else:
@@ -318,7 +319,12 @@ def coverage(
         note("coverage_untranslated", count=len(missing["untranslated"]))
     for name, triples in missing.items():
         if triples and not as_json:
-            table("", _MISSING[name], triples)
+            rows = [(*found[:3], *(translated(fix, STATE.language) for fix in found[3:])) for found in triples]
+            table("", _MISSING[name], rows)
+    if foreign:
+        note("coverage_strangers", count=len(foreign))
+        if not as_json:
+            show_findings(foreign, "!")
     note("coverage", percent=covered.percent, unused=len(covered.unused), count=len(cases))
     if covered.percent < least:
         note("coverage_low", percent=covered.percent, least=least)
@@ -370,19 +376,19 @@ def _reports(paths: Sequence[Path] | None) -> Iterator[tuple[Path, ExpenseReport
                 yield file, report
 
 
-def _missing(book: Book) -> dict[str, list[tuple[str, str, str]]]:
-    """What the ledger has seen and no row of the accounts or the dimensions table answers; nothing where there is no ledger
-    yet."""
+def _seen(book: Book) -> tuple[dict[str, list[tuple[str, ...]]], list[Finding]]:
+    """What the ledger has seen and no row of the accounts or the dimensions table answers, and rows for what its master data
+    does not have; nothing where there is no ledger yet."""
     from datetime import UTC, datetime
 
     from sqlalchemy import make_url
 
     from connector.ledger import seen
-    from connector.translate.coverage import unanswered, untranslated
+    from connector.translate.coverage import strangers, unanswered, untranslated
 
     file = make_url(settings().ledger).database
     if settings().ledger.startswith("sqlite") and not (file and Path(file).is_file()):
-        return {"unanswered": [], "untranslated": []}
+        return {"unanswered": [], "untranslated": []}, []
     wanted: set[tuple[str, str]] = set()
     with runtime() as opened, opened.ledger.begin() as tx:
         values = seen.dimension_values(tx)
@@ -392,10 +398,19 @@ def _missing(book: Book) -> dict[str, list[tuple[str, str, str]]]:
                 wanted.add((report.company, line.category))
                 departments.add((report.company, line.department or report.employee.department))
     today = datetime.now(UTC).date()
-    return {
-        "unanswered": unanswered(book, wanted, departments, today),
-        "untranslated": untranslated(book, values, today),
+    missing: dict[str, list[tuple[str, ...]]] = {
+        "unanswered": [(*triple, _meant(book, triple[1])) for triple in unanswered(book, wanted, departments, today)],
+        "untranslated": [*untranslated(book, values, today)],
     }
+    return missing, strangers(book, values, today)
+
+
+def _meant(book: Book, category: str) -> str:
+    """What to do about a category that no row names; nothing where one does, but not for this department."""
+    from connector.translate.tables import near
+
+    known = {row.category for row in book.accounts}
+    return "" if category in known else near(category, known, "")
 
 
 @mapping.command()

@@ -187,6 +187,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{count} values of the ledger's master data have no row in the dimensions table",
         "台账主数据中有 {count} 个值在辅助核算表中没有对应的行",
     ),
+    "coverage_strangers": (
+        "{count} rows are for a code that the ledger's master data does not have",
+        "有 {count} 行所指的编码在台账主数据中不存在",
+    ),
     "books_same": ("the books say the same", "两本手册内容相同"),
     "books_differ": ("{count} rules and rows differ", "有 {count} 条规则或行不同"),
     "vouchers_differ": ("{others} of {count} vouchers would be others", "{count} 张凭证中有 {others} 张会不同"),
@@ -216,6 +220,7 @@ CHINESE: dict[str, str] = {
     "do": "处理",
     "ends on": "截止日",
     "example": "示例",
+    "fix": "处理",
     "expected": "应为",
     "file": "文件",
     "found": "结果",

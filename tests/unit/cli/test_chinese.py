@@ -32,6 +32,7 @@ COMMANDS = (
     "doctor --no-systems",
     "config show",
     "mapping lint",
+    "mapping coverage",
 )
 
 

@@ -112,7 +112,9 @@ def test_coverage_names_what_the_ledger_has_seen_and_no_row_answers(oaerp: Cli) 
     (BOOK / "tests" / "a.case").write_text("# x\ntravel.taxi 1.00 | Dr 1")
     with (BOOK / "dimensions.csv").open("a") as rows:
         rows.write("department,D01,*,100.01,,\n")
-    oaerp.arrive(report("EXP-1"), report("EXP-2", category="no.such"))
+    with (BOOK / "accounts.csv").open("a") as rows:
+        rows.write("travel.taxi,D0l,C01,660201,1,,\n")
+    oaerp.arrive(report("EXP-1"), report("EXP-2", category="travel.hotl"))
     for key, active in (("D01", True), ("D02", True), ("D03", False)):
         oaerp.arrive(
             told(
@@ -122,9 +124,17 @@ def test_coverage_names_what_the_ledger_has_seen_and_no_row_answers(oaerp: Cli) 
 
     (value,) = oaerp.at_home("mapping", "coverage", "--json").values
 
-    assert value["unanswered"] == [{"company": "C01", "category": "no.such", "department": "*"}]
+    [stranger] = value["strangers"]
+    assert value["unanswered"] == [
+        {"company": "C01", "category": "travel.hotl", "department": "*", "fix": "did you mean travel.hotel?"}
+    ]
     assert value["untranslated"] == [{"company": "C01", "dimension": "department", "value": "D02"}]
+    assert (stranger["got"], stranger["fix"]) == ("D0l", "did you mean D01?")
     assert Path(HOME / "ledger.db").is_file()
+
+    in_chinese = oaerp("--home", str(HOME), "--lang", "zh", "mapping", "coverage").out
+    assert "是否指 travel.hotel？" in in_chinese
+    assert "主数据中的部门" in in_chinese
 
 
 FOREIGN = {"value": "7.15", "date": "2025-03-27", "source": "PBOC"}

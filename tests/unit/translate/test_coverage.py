@@ -11,7 +11,8 @@ import pytest
 
 from connector.translate import Book, load_book
 from connector.translate.cases import read_cases
-from connector.translate.coverage import advice, measure, tables_of, unanswered, untranslated
+from connector.translate.coverage import advice, measure, strangers, tables_of, unanswered, untranslated
+from connector.translate.reader import read_book
 from connector.translate.testing import run
 from tests.unit.translate.notation import cases
 
@@ -136,6 +137,13 @@ def test_an_advance_uses_the_accounts_it_moves_between(book: Book) -> None:
     assert not places(book, "roles", "exchange_difference/*") & found
 
 
+def test_an_advance_uses_the_rules_of_its_lines(book: Book) -> None:
+    found = used("# x\nadvanced ADV1 500.00", book)
+
+    assert places(book, "rules", "bank") | places(book, "rules", "advance") <= found
+    assert not places(book, "rules", "exchange-difference") & found
+
+
 def test_what_stands_and_what_follows_it_are_both_used(book: Book) -> None:
     found = used("# x\ntravel.taxi 50.00\nthen\noffice.supplies 50.00", book)
 
@@ -180,8 +188,8 @@ def test_our_own_cases_hit_every_rule_a_report_can_reach() -> None:
 
     book, uses = by_book[load_book().fingerprint]
 
-    # Money that moves without a report, and what only partly deductible tax needs.
-    elsewhere = {"bank", "accrual", "exchange_difference", "non_deductible_tax"}
+    # What only partly deductible tax needs.
+    elsewhere = {"non_deductible_tax"}
     missed = {item.key for item in measure(book, uses).rules if not item.used}
     assert missed <= {rule.id for role, rule in book.rules.items() if role in elsewhere}
 
@@ -302,6 +310,54 @@ def test_an_account_that_nothing_is_booked_on_is_told(written: Written) -> None:
     book = written(chart="999999,闲置,Idle,\n")
 
     assert [finding.expected for finding in advice(book)][-1] == "a row or rule that books on 999999"
+
+
+@pytest.mark.parametrize(
+    ("table", "line", "expected", "fix"),
+    [
+        ("tax", "*,vat_special,C0l,stated,,,,,\n", "a company of the companies table", "did you mean C01?"),
+        ("tax", "travel.hotl,air,*,none,,,,,\n", "a category of the accounts table", "did you mean travel.hotel?"),
+        ("roles", "bank,XX,100201,,,\n", "a company of the companies table", "remove the row, or add it there"),
+    ],
+)
+def test_a_code_that_its_own_table_lacks_is_told_with_the_one_that_was_meant(
+    book: Book, table: str, line: str, expected: str, fix: str
+) -> None:
+    files = dict(book.files)
+    files["companies.csv"] = files["companies.csv"].replace(b"\n*,CNY", b"\n# *,CNY")
+    files[f"{table}.csv"] += line.encode()
+
+    [finding] = [finding for finding in advice(read_book(files)) if finding.path.startswith(table)]
+
+    assert (finding.expected, finding.fix) == (expected, fix)
+
+
+def test_a_book_for_any_company_may_say_more_of_one(written: Written) -> None:
+    assert not [found for found in advice(written(roles="bank,XX,100201,,,\n")) if found.path.startswith("roles")]
+
+
+def test_a_department_that_the_dimensions_table_does_not_translate_is_told(written: Written) -> None:
+    book = written(dimensions="department,D01,*,100.01,,\n", accounts="travel.taxi,D0l,*,660201,1,,\n")
+
+    [finding] = [finding for finding in advice(book) if "department" in finding.expected]
+
+    assert (finding.got, finding.fix) == ("D0l", "did you mean D01?")
+
+
+def test_a_code_that_the_master_data_of_its_company_lacks_is_told_with_the_one_that_was_meant(
+    written: Written,
+) -> None:
+    book = written(
+        accounts="travel.taxi,D0l,C01,660201,1,,\ntravel.taxi,D99,C01,660201,1,,2024-12-31\ntravel.taxi,D02,*,660201,1,,\n",
+        dimensions="department,D02,*,100.02,,\nproject,P1,*,100.02,,\n",
+    )
+    values = [("C01", "department", "D01"), ("C02", "department", "D02")]
+
+    [finding] = strangers(book, values, date(2025, 4, 1))
+
+    assert finding.path.startswith("accounts.csv:")
+    assert (finding.expected, finding.got) == ("a department of the master data", "D0l")
+    assert finding.fix == "did you mean D01?"
 
 
 def test_what_no_row_answers_is_told_for_each_department_or_for_all(written: Written) -> None:
