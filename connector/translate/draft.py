@@ -303,7 +303,8 @@ class Draft:
         )
 
     def _add_pair(self, pair: Pair, scope: Scope, source: Source, place: Place) -> None:
-        """The debit and the credit that a rule of the book adds for a cost line."""
+        """The debit and the credit that a rule of the book adds for a cost line; for a seller's red invoice, and where the
+        amount is below zero, on the other sides."""
         at = f"lines[{source.index}]"
         try:
             if pair.when is not None and not pair.when(scope):
@@ -319,8 +320,9 @@ class Draft:
             return
         rule = Rule(pair.id, "expense", pair.merge, None, pair.at, pair.position, pair.title)
         sides: tuple[tuple[Side, str], ...] = (("debit", pair.debit), ("credit", pair.credit))
-        if whole < ZERO:
-            sides, whole = (("debit", pair.credit), ("credit", pair.debit)), -whole
+        # Counted from `line.amount` the amount of a red invoice is below zero, from `amount` above: it is taken back in both.
+        if whole < ZERO or source.side == "credit":
+            sides, whole = (("debit", pair.credit), ("credit", pair.debit)), abs(whole)
         for side, account in sides if whole else ():
             hit = self._known_account(account, pair.at)
             assert hit is not None, "loading the book made sure of its accounts"

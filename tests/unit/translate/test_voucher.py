@@ -295,6 +295,18 @@ def test_a_pair_below_zero_stands_on_the_other_sides(tmp_path: Path) -> None:
     assert lines_of(voucher)[-2:] == ["debit 224103 5.00", "credit 660208 5.00"]
 
 
+@pytest.mark.parametrize(
+    "amount", ["round(amount * 0.14, 2)", "round(line.amount * coalesce(line.rate.value, 1) * 0.14, 2)"]
+)
+def test_a_pair_is_taken_back_by_a_red_invoice_whatever_it_is_counted_from(tmp_path: Path, amount: str) -> None:
+    book = with_pair(tmp_path, amount)
+    red = {"kind": "red_special", "total": "-100.00", "net": "-100.00", "tax": "0.00"}
+
+    assert lines_of(to_voucher(one_line(amount="100.00"), book))[-2:] == ["debit 660208 14.00", "credit 224103 14.00"]
+    returned = to_voucher(one_line(amount="-100.00", invoice=red), book)
+    assert lines_of(returned)[-2:] == ["debit 224103 14.00", "credit 660208 14.00"]
+
+
 def test_a_pair_that_is_not_rounded_is_refused(tmp_path: Path) -> None:
     refusal = to_voucher(one_line(amount="106.00"), with_pair(tmp_path, "amount * 0.005005"))
 
