@@ -153,6 +153,11 @@ class Facts:
         balance = self.balances[key]
         balance.available, balance.currency, balance.detail, balance.changed = available, currency, detail, True
 
+    def register(self, totals: Mapping[BalanceKey, tuple[str, Decimal]]) -> None:
+        """What invoices are about in all, by the only document that speaks of them: currency and total."""
+        for key, (currency, total) in totals.items():
+            self.set_available(key, total, currency, self.balances[key].detail)
+
     def _hold(self, key: BalanceKey, document_id: int, amount: Decimal) -> None:
         """Writes down which part of an invoice the document holds from now on."""
         balance, spans = self.balances[key], self.spans_for(key, document_id, amount)

@@ -39,7 +39,8 @@ _COST_ROLES = ("expense", "accrual", "non_deductible_tax")
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Everything that was found at once. `voucher` is there where the book could make one; it is to be booked only
-    where nothing was found. `uses`: how much of each balance it needs; `warnings` stop nothing."""
+    where nothing was found. `uses`: how much of each balance it needs; `totals`: what the invoices are about in all that
+    only this report speaks of; `warnings` stop nothing."""
 
     voucher: Voucher | None
     terms: Terms
@@ -47,6 +48,7 @@ class Answer:
     waits_for: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()
     uses: Mapping[BalanceKey, Decimal] = field(default_factory=dict)
+    totals: Mapping[BalanceKey, tuple[str, Decimal]] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -75,7 +77,8 @@ class _Found:
 def examine(
     report: ExpenseReport, book: Book, facts: Facts, document_id: int | None = None, *, reference_max: int = 32
 ) -> Answer:
-    """The voucher of a report and everything that stands in its way, by the book and by what the ledger knows."""
+    """The voucher of a report and everything that stands in its way, by the book and by what the ledger knows. Pure: what
+    the answer says is used or registered is written by whoever books the report."""
     found = _Found()
     view = view_of(report, book)
     claimed = claimed_invoices(report)
@@ -87,15 +90,16 @@ def examine(
     else:
         voucher = made
     uses: dict[BalanceKey, Decimal] = {}
+    totals: dict[BalanceKey, tuple[str, Decimal]] = {}
     if view is not None:
         on = terms.day or posting_day(report, view)
         _check_records(report, view, voucher, facts, on, found)
         _check_advances(report, view, facts, document_id, uses, found)
-        _check_invoices(claimed, facts, document_id, uses, found)
+        _check_invoices(claimed, facts, document_id, uses, totals, found)
         if voucher is not None and view.row.budgets != "off":
             _check_budgets(report, view, voucher, facts, document_id, uses, found)
     unique = tuple(dict.fromkeys(found.findings)), tuple(dict.fromkeys(found.waits_for))
-    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses)
+    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses, totals)
 
 
 # Periods
@@ -365,7 +369,12 @@ def _spans(claimed: Claimed, facts: Facts, document_id: int | None) -> dict[str,
 
 
 def _check_invoices(
-    claimed: Claimed, facts: Facts, document_id: int | None, uses: dict[BalanceKey, Decimal], found: _Found
+    claimed: Claimed,
+    facts: Facts,
+    document_id: int | None,
+    uses: dict[BalanceKey, Decimal],
+    totals: dict[BalanceKey, tuple[str, Decimal]],
+    found: _Found,
 ) -> None:
     for key, (currency, total, amount, index) in claimed.items():
         at = f"lines[{index}].invoice"
@@ -376,14 +385,12 @@ def _check_invoices(
         own = facts.uses.get(document_id, {}).get(key) if document_id is not None else None
         others = balance.used - (own.amount if own is not None else _ZERO)
         if (balance.currency, balance.available) != (currency, total):
-            if not others and "payables" not in balance.detail:
-                # Only this document says what its total is.
-                balance.currency, balance.available, balance.changed = currency, total, True
-            else:
+            if others or "payables" in balance.detail:
                 expected = f"{balance.available:f} {balance.currency}, as registered"
                 found.wrong("ACC-312", f"{at}.total", expected, f"{total:f} {currency}", "copy it from the invoice")
                 continue
-        left = balance.available - others
+            totals[key] = currency, total
+        left = total - others
         if amount > left:
             fix = "take it out of the report, or withdraw the other document"
             held = held_by(key, facts, document_id)

@@ -110,6 +110,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
     if decision is not None and decision.kind == "none":
         _tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
+        desk.facts.register(answer.totals)
         desk.facts.use(document.id, event.version, answer.uses, "consumed")
     else:
         desk.facts.release(document.id, event.version)
@@ -135,6 +136,7 @@ def _reserve(
         return
     answer = desk.examine(asked, document.id)
     if answer.ok:
+        desk.facts.register(answer.totals)
         desk.facts.use(document.id, item.event.version, reserved(asked, answer, desk.facts), "reserved")
         if document.blocked_by is None:
             document.state = "submitted"

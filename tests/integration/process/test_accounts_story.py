@@ -345,6 +345,28 @@ def test_the_total_of_an_invoice_is_what_its_first_claim_said(world: World) -> N
     assert codes(world) == ["ACC-312"]
 
 
+def test_a_refused_version_does_not_change_what_its_invoice_is_about(world: World) -> None:
+    number = "25442000000000000001"
+    world.receive(claim("EXP-1", hotel("100.00", number)))
+    lies = expense("gift.gold", "100.00", invoice={"kind": "vat_ordinary", "total": "500.00", "number": number})
+    world.receive(claim("EXP-1", lies, version=2, happening="changed"))
+
+    world.receive(claim("EXP-2", expense("travel.hotel", "300.00", invoice={**lies["invoice"]})))
+
+    assert codes(world) == ["MAP-201", "ACC-312"]
+    assert left(world, "invoice", number, "*") == Decimal("0.00")
+
+
+def test_a_new_version_corrects_the_total_of_an_invoice_that_nobody_else_claims(world: World) -> None:
+    number = "25442000000000000001"
+    world.receive(claim("EXP-1", hotel("100.00", number)))
+
+    world.receive(claim("EXP-1", hotel("120.00", number), version=2, happening="changed"))
+
+    assert codes(world) == []
+    assert left(world, "invoice", number, "*") == Decimal("0.00")
+
+
 def test_a_report_handed_in_reserves_its_invoice_against_others(world: World) -> None:
     world.receive(claim("EXP-1", hotel("100.00", "25442000000000000001"), happening="submitted"))
 
