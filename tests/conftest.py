@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support import cubicweb as cubicweb_support
 from tests.support import servers
@@ -20,6 +21,10 @@ from tests.support.servers import Broker, Databases, Missing
 from tests.support.tryton import Tryton
 
 T = TypeVar("T")
+
+# A slow machine is no bug: how long an example takes proves nothing. The rest stays as it is here or in CI.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def _missing(error: Missing | NotInstalled) -> NoReturn:

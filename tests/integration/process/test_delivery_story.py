@@ -28,7 +28,7 @@ def make(ledger: Ledger, tmp_path: Path) -> Iterator[Make]:
         erp = ErpSimulator(slow_s=0.05, **simulator)
         opened.append(erp)
         password = SecretStr(ErpSimulator.password)
-        options = {"batch": "10", "timeout_s": "1"}
+        options = {"batch": "10", "timeout_s": "30"}
         adapter = SimulatorErp(
             System(adapter="simulator", company="C01", url=erp.url, password=password, options=options)
         )

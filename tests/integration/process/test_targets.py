@@ -39,7 +39,7 @@ def make(ledger: Ledger, tmp_path: Path) -> Iterator[Make]:
     def start(*, limits: dict[str, str] | None = None, **simulator: Any) -> tuple[ErpSimulator, World]:
         erp = ErpSimulator(slow_s=0.05, **simulator)
         opened.append(erp)
-        options = {"timeout_s": "2", "target": erp.target, "red_letter": erp.red_letter, **(limits or {})}
+        options = {"timeout_s": "30", "target": erp.target, "red_letter": erp.red_letter, **(limits or {})}
         password = SecretStr(ErpSimulator.password)
         adapter = SimulatorErp(
             System(adapter="simulator", company="C01", url=erp.url, password=password, options=options)

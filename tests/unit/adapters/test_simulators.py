@@ -16,6 +16,7 @@ from connector.testing.erp_simulator import ErpSimulator, Fault, FaultPlan
 from connector.testing.oa_simulator import refusal_of, tell_story
 from connector.translate import load_book, to_voucher
 from contracts import Voucher, parse_event
+from tests.support.wait import until
 
 RIG = ErpRig(make=lambda: adapter(ErpSimulator()), live=lambda _: 0)
 
@@ -54,31 +55,20 @@ def test_the_same_seed_meets_the_same_faults() -> None:
     ],
 )
 def test_a_fault_is_never_taken_for_success(fault: Fault, kind: str, booked: int) -> None:
-    with ErpSimulator(slow_s=1.5) as erp:
+    with ErpSimulator(slow_s=3) as erp:
         erp.script(fault)
-        system, voucher = adapter(erp, timeout_s="1"), RIG.voucher()
+        patient, hasty, voucher = adapter(erp), adapter(erp, timeout_s="1"), RIG.voucher()
 
-        answer = deliver(system, voucher)
+        answer = deliver(hasty if fault in ("slow", "drip") else patient, voucher)
 
         assert isinstance(answer, Outcome)
         assert answer.kind == kind
         erp.settled()
-        deadline_for(lambda: len(erp.live(voucher.reference)) == booked)
-        assert isinstance(deliver(system, voucher, attempt=2), Receipt)
+        until(lambda: len(erp.live(voucher.reference)) == booked, 30, lambda: f"the ERP holds {erp.live()}")
+        assert isinstance(deliver(patient, voucher, attempt=2), Receipt)
         assert len(erp.live(voucher.reference)) == 1
-        system.close()
-
-
-def deadline_for(reached: object) -> None:
-    import threading
-
-    assert callable(reached)
-    pause = threading.Event()
-    for _ in range(200):
-        if reached():
-            return
-        pause.wait(0.02)
-    raise AssertionError("the ERP did not finish what it was told")
+        patient.close()
+        hasty.close()
 
 
 def test_a_session_that_expires_is_renewed_inside_the_call() -> None:

@@ -100,13 +100,13 @@ BIG = {
 
 @pytest.mark.parametrize(("body", "code"), BIG.values(), ids=BIG.keys())
 def test_a_bomb_is_refused_at_once(body: bytes, code: str) -> None:
-    started = time.monotonic()
+    started = time.process_time()  # what we spend, however busy the machine is
 
     refused = refusal(body)
 
     assert code in [finding.code for finding in refused.findings]
     assert len(refused.findings) <= 100
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 def test_500_lines_are_taken() -> None:

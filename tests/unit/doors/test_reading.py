@@ -97,7 +97,7 @@ def test_more_elements_than_allowed_are_refused_before_any_is_read() -> None:
 )
 def test_a_bomb_is_refused_quickly_and_within_bounded_memory(bomb: bytes) -> None:
     tracemalloc.start()
-    begin = time.monotonic()
+    begin = time.process_time()
     try:
         findings = [piece.findings[0].code for piece in read("a.json", bomb)]
     except Refused as refused:
@@ -107,7 +107,7 @@ def test_a_bomb_is_refused_quickly_and_within_bounded_memory(bomb: bytes) -> Non
 
     assert findings[0] in ("CON-101", "CON-104", "CON-105")
     assert peak < 3 * len(bomb) + 5_000_000
-    assert time.monotonic() - begin < 20
+    assert time.process_time() - begin < 20
 
 
 def test_rows_of_one_report_are_its_lines_wherever_they_stand() -> None:
