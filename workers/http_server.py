@@ -6,6 +6,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -81,18 +82,20 @@ class _Server(uvicorn.Server):
 
 
 class Patient(H11Protocol):
-    """h11 with a deadline for headers (uvicorn has none), and bad requests answered as problems."""
+    """h11 with a deadline for headers (uvicorn has none), and bad requests answered as problems that can be read."""
 
     headers_s = HEADERS_S
     _timer: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
+        if not self._refused:
+            super().data_received(data)
+            self._watch()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -103,16 +106,29 @@ class Patient(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
+        """Answers and hears the client out for `headers_s`: closing on one that still sends would reset the connection,
+        and it could not read why it was refused."""
         fix = "send the request with an ordinary HTTP client"
         expected = f"HTTP/1.1 with at most {HEADER_BYTES_MAX} bytes of headers"
         body = Problem(400, Finding("OPS-812", "", expected, "something else", fix)).body("en")
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
-        self.transport.close()
+        with suppress(OSError):  # It is gone already.
+            self.transport.write_eof()
+        self._refused = True
+        if self.cycle is not None:  # Its body broke off: it gets no other answer.
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.flow.resume_reading()
+        self._unwatch()
+        self._watch()
+
+    @property
+    def _at_work(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete and not self._refused
 
     def _watch(self) -> None:
-        at_work = self.cycle is not None and not self.cycle.response_complete
-        if at_work or self.transport.is_closing():
+        if self._at_work or self.transport.is_closing():
             self._unwatch()
         elif self._timer is None:
             self._timer = self.loop.call_later(self.headers_s, self._too_slow)
@@ -124,5 +140,5 @@ class Patient(H11Protocol):
 
     def _too_slow(self) -> None:
         self._timer = None
-        if (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing():
+        if not self._at_work and not self.transport.is_closing():
             self.transport.close()

@@ -69,11 +69,11 @@ def running(runtime: Runtime, *, headers_s: float = 5, **options: Any) -> Iterat
     thread = threading.Thread(target=run, name="gateway")
     thread.start()
     try:
-        assert ready.wait(20), "the gateway starts"
+        assert ready.wait(60), "the gateway starts"
         yield ports[0]
     finally:
         stop.set()
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive(), "the gateway stops when told to"
 
 
@@ -114,7 +114,7 @@ def serve() -> Iterator[Callable[..., Served]]:
         def start(ledger: Ledger, *, headers_s: float = 5, body_s: float = 20, **settings: Any) -> Served:
             runtime = make_runtime(ledger, **settings)
             port = stack.enter_context(running(runtime, headers_s=headers_s, body_s=body_s))
-            client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+            client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False)
             return Served(ledger, port, stack.enter_context(client))
 
         yield start
