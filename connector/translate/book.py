@@ -248,9 +248,13 @@ class Book:
     translated: frozenset[str] = field(init=False)  # The dimensions that have rows.
     _indexes: Mapping[type[Row], _Index[Any]] = field(init=False)
     _views: dict[str, tuple[CompanyView, ...]] = field(default_factory=dict)
-    _shapes: dict[tuple[tuple[str, bool], ...], int] = field(default_factory=dict)
+    shapes: Mapping[tuple[tuple[str, bool], ...], int] = field(init=False)
 
     def __post_init__(self) -> None:
+        # Accounts that want the same dimensions have one number: what was filled in for one is right for the others.
+        self.shapes = {
+            wanted: 1 + at for at, wanted in enumerate(dict.fromkeys(row.dimensions for row in self.chart.values()))
+        }
         self.translated = frozenset(row.dimension for row in self.dimensions)
         self._indexes = {
             CompanyRow: _Index(self.companies), AccountRow: _Index(self.accounts), RoleRow: _Index(self.roles),
@@ -281,7 +285,7 @@ class Book:
         chart = self.chart.get(account)
         if chart is None:  # `(expense)`: loading made sure that every other account is in the chart.
             return AccountHit(account, (), 0, {}, row.at, row.valid_from, row.valid_to)
-        shape = self._shapes.setdefault(chart.dimensions, len(self._shapes) + 1)
+        shape = self.shapes[chart.dimensions]
         return AccountHit(
             account,
             chart.dimensions,

@@ -297,7 +297,7 @@ class Draft:
         chart = self.book.chart.get(account)
         if chart is None:
             return None
-        shape = hash(("named", *chart.dimensions))
+        shape = self.book.shapes[chart.dimensions]
         return AccountHit(
             account, chart.dimensions, shape, {"en": chart.name_en, "zh": chart.name_zh}, at, date.min, date.max
         )

@@ -373,9 +373,10 @@ class _Compiler:
     def _choice(self, node: ast.IfExp) -> Term:
         test = self._of("boolean", node.test, "if").run
         then, otherwise = self._term(node.body), self._term(node.orelse)
-        kind = self._one_kind([node.body, node.orelse], [then, otherwise], "if ... else")
+        either, terms = [node.body, node.orelse], [then, otherwise]
+        kind, unit = self._one_kind(either, terms, "if ... else"), self._one_unit(either, terms)
         yes, no = then.run, otherwise.run
-        optional, unit = then.optional or otherwise.optional, then.unit if then.unit == otherwise.unit else ""
+        optional = then.optional or otherwise.optional
         return Term(kind, lambda scope: yes(scope) if test(scope) else no(scope), optional, unit=unit)
 
     def _one_kind(self, nodes: Sequence[ast.expr], terms: Sequence[Term], where: str) -> Kind:
@@ -385,6 +386,13 @@ class _Compiler:
                 expected = f"values of one kind in {where}" if term.kind not in ("record", "list") else "a value"
                 raise self._fault(node, expected, _a(term), "give each the same kind: text in quotes, numbers without")
         return kind
+
+    def _one_unit(self, nodes: Sequence[ast.expr], terms: Sequence[Term]) -> str:
+        """What the amounts among the values are in."""
+        unit = next((term.unit for term in terms if term.unit), "")
+        for node, term in zip(nodes, terms, strict=True):
+            self._one_currency(node, term, unit)
+        return unit
 
     def _call(self, node: ast.Call) -> Term:
         if not isinstance(node.func, ast.Name):
@@ -428,18 +436,17 @@ class _Compiler:
     def _call_extreme(self, name: str, node: ast.Call) -> Term:
         terms = [self._term(part) for part in node.args]
         kind = self._one_kind(node.args, terms, f"{name}()")
-        unit = next((term.unit for term in terms if term.unit), "")
         for part, term in zip(node.args, terms, strict=True):
             if kind not in ("number", "date"):
                 raise self._fault(part, "numbers or dates", _a(term), "give it numbers or dates")
             self._is(kind, part, term, f"{name}()")
-            self._one_currency(part, term, unit)
+        unit = self._one_unit(node.args, terms)
         runs, choose = [term.run for term in terms], min if name == "min" else max
         return Term(kind, lambda scope: choose(run(scope) for run in runs), unit=unit)
 
     def _call_coalesce(self, name: str, node: ast.Call) -> Term:
         terms = [self._term(part) for part in node.args]
-        kind = self._one_kind(node.args, terms, f"{name}()")
+        kind, unit = self._one_kind(node.args, terms, f"{name}()"), self._one_unit(node.args, terms)
         runs = [term.run for term in terms]
 
         def first(scope: Any) -> Any:
@@ -449,8 +456,7 @@ class _Compiler:
                     return value
             return None
 
-        units = {term.unit for term in terms if term.unit}
-        return Term(kind, first, all(term.optional for term in terms), unit=units.pop() if len(units) == 1 else "")
+        return Term(kind, first, all(term.optional for term in terms), unit=unit)
 
     def _call_abs(self, name: str, node: ast.Call) -> Term:
         term = self._of("number", node.args[0], f"{name}()")
@@ -532,7 +538,7 @@ class _Compiler:
     def _unknown(self, column: int, name: str, known: Collection[str], what: str, *, shown: bool = False) -> Fault:
         few = len(known) <= LISTED_MAX
         fix = "write none" if name == "null" else near(name, known, "use one of those" if few else "correct it")
-        every = f": {', '.join(known)}" if few else ""
+        every = f": {', '.join(sorted(known))}" if few else ""
         return Fault(column, f"{what}{every}", repr(name) if shown else name, fix)
 
     def _fault(self, node: ast.expr, expected: str, got: str, fix: str) -> Fault:

@@ -335,6 +335,26 @@ def test_an_amount_to_be_booked_is_in_the_currency_of_the_books() -> None:
     assert (half.evaluate(SCOPE), part.evaluate(SCOPE)) == (Decimal("530.00"), Decimal("56.60"))
 
 
+@pytest.mark.parametrize(
+    ("source", "column"),
+    [
+        ("line.amount if amount > 5 else amount", 32),
+        ("amount if amount > 5 else line.amount", 27),
+        ("coalesce(line.personal, amount)", 25),
+        ("coalesce(line.personal, 0) if amount > 5 else max(amount, 1)", 47),
+    ],
+)
+def test_a_choice_between_amounts_is_in_one_currency(source: str, column: int) -> None:
+    assert f"book.yaml:31, column {column}: expected an amount in" in refusal(source, "number")
+
+
+def test_values_that_the_book_knows_are_told_in_one_order() -> None:
+    known = {"line.category": {"travel.rail", "travel.hotel", "office.supplies", "travel.air"}}
+
+    with pytest.raises(ExpressionRefused, match=r"office.supplies, travel.air, travel.hotel, travel.rail"):
+        compile_expression('line.category == "zzz"', "b:1", "boolean", LINES, known)
+
+
 def test_a_value_that_the_book_does_not_know_is_a_slip_of_the_pen() -> None:
     known = {"line.category": ["travel.hotel", "travel.rail"], "account": {"660201": 1}}
 
