@@ -117,9 +117,9 @@ class Facts:
 
     def spans_for(self, key: BalanceKey, document_id: int | None, amount: Decimal) -> Spans:
         """The part of an invoice that the document would hold: what it holds already, then what nobody does."""
-        parts = self.balances[key].parts()
-        if not parts:
+        if not self.balances[key].detail.get("parts"):
             return ((_ZERO, amount),) if amount else ()
+        parts = self.balances[key].parts()
         own = parts.pop(document_id, ()) if document_id is not None else ()
         return take(amount, own, [span for spans in parts.values() for span in spans])
 

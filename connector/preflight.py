@@ -6,7 +6,7 @@ The same functions answer the OA before the approval (preflight), the worker, an
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
@@ -118,41 +118,41 @@ def settle_terms(
     rates = _paid_rates(report, facts)
     if view is None:
         return Terms(advances=rates)
-    settled = Terms(
-        advances=rates,
-        released=_released(report, view, facts, document_id, rates),
-        invoices=_spans(claimed, facts, document_id),
-    )
+    released, invoices = _released(report, view, facts, document_id, rates), _spans(claimed, facts, document_id)
+
+    def on(day: date, origin: str | None = None, accrued: bool = False) -> Terms:
+        return Terms(day, origin, accrued, rates, released, invoices)
+
     natural, approved = posting_day(report, view), approval_day(report, view)
     periods = facts.periods.get(report.company, ())
     if not periods:
-        return replace(settled, day=natural)
+        return on(natural)
     period = period_of(periods, natural)
     if period is None:
         _no_period(report.company, natural, found)
-        return replace(settled, day=natural)
+        return on(natural)
     if period.takes(approved):
-        return replace(settled, day=natural)
+        return on(natural)
     rule = view.period_rule(DOCUMENT_TYPE, natural)
     policy = "HOLD" if rule is None else rule.policy
     closed = f"an open period; {period.period} of {report.company} is {period.state}"
     if policy == "REJECT":
         found.wrong("ACC-331", "posting_date", closed, str(natural), "approve it again with a later posting date")
-        return replace(settled, day=natural)
+        return on(natural)
     if policy == "HOLD":
         fix = "open the period, or give the report another posting date"
         found.wrong("ACC-332", "posting_date", closed, str(natural), fix, waits=f"period:{natural}")
-        return replace(settled, day=natural)
+        return on(natural)
     day = next_open_day(periods, max(natural, approved), approved)
     if day is None:
         _no_period(report.company, max(natural, approved), found)
-        return replace(settled, day=natural)
+        return on(natural)
     year_start = view.row.year_start
     crosses = fiscal_year(day, year_start) != fiscal_year(natural, year_start)
     if crosses and document_id not in facts.year_accepted:
         expected = f"a day in the fiscal year of {natural}; the next open one is {day}"
         found.wrong("ACC-334", "posting_date", expected, str(day), "decide: oaerp close accept")
-    return replace(settled, day=day, origin_period=period.period, accrued=policy == "ACCRUE")
+    return on(day, period.period, policy == "ACCRUE")
 
 
 def next_open_day(periods: Sequence[Period], start: date, approved: date) -> date | None:
@@ -361,7 +361,8 @@ def _spans(claimed: Claimed, facts: Facts, document_id: int | None) -> dict[str,
     """Which part of each invoice the report has, where that is not the first of it."""
     found: dict[str, Spans] = {}
     for key, (_, _, amount, _) in claimed.items():
-        if key in facts.balances:
+        balance = facts.balances.get(key)
+        if balance is not None and balance.detail.get("parts"):
             spans = facts.spans_for(key, document_id, amount)
             if spans != ((_ZERO, amount),):
                 found[key.key] = spans
