@@ -59,7 +59,7 @@ def to_advance_voucher(
     for side, role, amount, at in moves:
         source = Source(draft.whole.place, advance=claim, currency=claim.currency, rate=at)
         in_currency = None if at is None or not foreign else advance.amount
-        draft.on_role(role, side, amount, source, in_currency, advance.employee.id)
+        draft.on_role(role, side, amount, source, in_currency)
     if draft.findings:
         return Refusal(tuple(dict.fromkeys(draft.findings)), tuple(dict.fromkeys(draft.waits_for)))
     order = [role for _, role, _, _ in moves]  # What moved first, whatever the order of the rules.

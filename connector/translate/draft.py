@@ -122,7 +122,8 @@ class Draft:
     """A voucher being written. What is wrong is collected in `findings`, so that one answer names everything."""
 
     __slots__ = (
-        "_accrued", "_dimensions", "_expense", "_foreign", "_lines", "_merged", "_origin", "_pairs", "_parts", "_rules", "_unit", "book",
+        "_accrued", "_dimensions", "_expense", "_foreign", "_lines", "_merged", "_origin", "_pairs", "_parts", "_payees", "_rules", "_unit",
+        "book",
         "day", "findings", "report", "terms", "view", "waits_for", "whole",
     )  # fmt: skip
 
@@ -146,6 +147,14 @@ class Draft:
         # The rule of every cost line, where none needs choosing.
         self._expense = None if terms.accrued or expense.when is not None or expense.account is not None else expense
         self._parts = parts
+        employee, payee = report.employee.id, report.payee
+        self._payees: dict[Role, str] = {
+            "advance": employee,
+            "employee_payable": employee,
+            "employee_receivable": employee,
+        }
+        if payee is not None and payee.type == "supplier":
+            self._payees["supplier_payable"] = payee.id
         self._lines: dict[int, list[VoucherLine]] = {}
         # rule position, side, account, currency, rate and dimensions -> the sums.
         self._merged: dict[tuple[object, ...], _Sums] = {}
@@ -194,14 +203,12 @@ class Draft:
             for pair in self._pairs:
                 self._add_pair(pair, scope, source, place)
 
-    def on_role(
-        self, role: Role, side: Side, amount: Decimal, source: Source, foreign: Decimal | None = None, payee: str | None = None
-    ) -> None:  # fmt: skip
-        """A line on the account of a role, or of the payee where there is one."""
+    def on_role(self, role: Role, side: Side, amount: Decimal, source: Source, foreign: Decimal | None = None) -> None:
+        """A line on the account of a role, or, where somebody is owed or owes, on his own where the book has one."""
         if not amount:
             self._too_little(source, foreign)
             return
-        view, place = self.view, source.place
+        view, place, payee = self.view, source.place, self._payees.get(role)
         hit = view.role(role, self.day) if payee is None else view.payable(role, payee, self.day)
         if hit is None:
             self._no_role(role)

@@ -18,25 +18,22 @@ def settle(draft: Draft, owed: Owed, residue: Decimal) -> None:
     report = draft.report
     if residue:
         _round(draft, owed, residue)
-    employee = report.employee.id
     balance = owed.get("employee", ZERO)
     for index, advance in enumerate(report.advances):
         if advance.currency is None or advance.currency == report.currency:
             used = draft.base(advance.amount, None)
-            draft.on_role("advance", "credit", used, Source(draft.whole.place, advance=advance), None, employee)
+            draft.on_role("advance", "credit", used, Source(draft.whole.place, advance=advance))
         else:
             used = _release(draft, index, advance, advance.currency)
         balance -= used
     if balance > ZERO:
-        draft.on_role("employee_payable", "credit", balance, draft.whole, None, employee)
+        draft.on_role("employee_payable", "credit", balance, draft.whole)
     elif balance < ZERO:
-        draft.on_role("employee_receivable", "debit", -balance, draft.whole, None, employee)
+        draft.on_role("employee_receivable", "debit", -balance, draft.whole)
     if len(owed) > 1 or "employee" not in owed:
-        supplier = report.payee.id if report.payee is not None and report.payee.type == "supplier" else None
         for paid_by, role in _PAYABLE:
             amount = owed.get(paid_by, ZERO)
-            payee = supplier if role == "supplier_payable" else None
-            draft.on_role(role, "credit" if amount > ZERO else "debit", abs(amount), draft.whole, None, payee)
+            draft.on_role(role, "credit" if amount > ZERO else "debit", abs(amount), draft.whole)
 
 
 def _release(draft: Draft, index: int, advance: AdvanceClaim, currency: str) -> Decimal:
@@ -57,7 +54,7 @@ def _release(draft: Draft, index: int, advance: AdvanceClaim, currency: str) -> 
     if released is None:
         released = draft.base(advance.amount, paid_rate)
     source = Source(draft.whole.place, advance=advance, currency=currency, rate=paid_rate)
-    draft.on_role("advance", "credit", released, source, advance.amount, draft.report.employee.id)
+    draft.on_role("advance", "credit", released, source, advance.amount)
     draft.on_role("exchange_difference", "credit" if used > released else "debit", abs(used - released), source)
     return used
 
