@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
 
-from sqlalchemy import Row, select, text
+from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import payments
+from connector.payment import Payment
 
 
 def record(tx: Connection, document_id: int, number: str, amount: Decimal, currency: str, *, reverses: bool) -> None:
@@ -33,12 +33,17 @@ def record(tx: Connection, document_id: int, number: str, amount: Decimal, curre
     )
 
 
-def of(tx: Connection, document_id: int) -> Sequence[Row[Any]]:
-    """Every payment of a document: number, amount (text), currency, paid, reversed."""
+def of(tx: Connection, document_ids: Sequence[int]) -> dict[int, tuple[Payment, ...]]:
+    """Every payment of these documents, by document, in the order in which they were told."""
+    found: dict[int, tuple[Payment, ...]] = {}
     c = payments.c
-    return tx.execute(select(payments).where(c.document_id == document_id).order_by(c.id)).all()
+    for row in tx.execute(select(payments).where(c.document_id.in_(document_ids)).order_by(c.id)):
+        payment = Payment(row.number, Decimal(row.amount), made=row.paid, reversed=row.reversed)
+        found[row.document_id] = (*found.get(row.document_id, ()), payment)
+    return found
 
 
 def paid(tx: Connection, document_id: int) -> Decimal:
     """What is paid and not taken back."""
-    return sum((Decimal(row.amount) for row in of(tx, document_id) if row.paid and not row.reversed), Decimal(0))
+    told = of(tx, [document_id]).get(document_id, ())
+    return sum((payment.amount for payment in told if payment.is_live), Decimal(0))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
-from connector.ledger import deadletters, documents, outbox, write_backs
+from connector.ledger import deadletters, documents, outbox, payments, tables, write_backs
 from connector.ledger.documents import Document, DocumentKey, Entry, EventKey, NewPosting, Read
+from connector.payment import Payment
 from connector.plan import Standing
 from contracts.envelope import AnyEvent
 
@@ -48,6 +50,11 @@ class BatchResult:
         self.to_write_back |= other.to_write_back
 
 
+def may_stand(posting: Standing) -> bool:
+    """Whether this posting counts in the ERP, or may."""
+    return posting.purpose != "reverse" and posting.state in ("POSTED", "SENDING", "UNKNOWN")
+
+
 class Batch:
     """Decisions about events, gathered document by document."""
 
@@ -66,6 +73,34 @@ class Batch:
         self._applied_again: list[EventKey] = []
         self._known: list[EventKey] = []
         self._read_before: set[EventKey] = set()
+
+    @cached_property
+    def payments(self) -> dict[int, tuple[Payment, ...]]:
+        """The payments of each document of the batch, asked for once; whoever records one adds it here."""
+        return payments.of(self.tx, self._documents())
+
+    @cached_property
+    def vouchers(self) -> Mapping[int, bytes]:
+        """The voucher of each posting that may stand in the ERP, asked for once."""
+        p = tables.postings.c
+        standing = (posting for document in self.held.values() for posting in document.standing)
+        ids = [posting.id for posting in standing if may_stand(posting)]
+        kept = select(p.id, p.voucher).where(p.id.in_(ids))
+        return {posting_id: bytes(voucher) for posting_id, voucher in self.tx.execute(kept)}
+
+    @cached_property
+    def told(self) -> Mapping[int, Sequence[str]]:
+        """What each document's OA was told before this batch, asked for once."""
+        w = tables.write_backs.c
+        told: dict[int, list[str]] = {}
+        for document_id, status in self.tx.execute(
+            select(w.document_id, w.status).where(w.document_id.in_(self._documents()))
+        ):
+            told.setdefault(document_id, []).append(status)
+        return told
+
+    def _documents(self) -> list[int]:
+        return [document.id for document in self.held.values()]
 
     def end(self, arrived: Arrived, document: Document, outcome: str, note: str) -> None:
         """Writes down what became of an event."""

@@ -9,7 +9,6 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from sqlalchemy import text
 
 from connector.adapter import Status
 from connector.facts import Facts
@@ -17,9 +16,8 @@ from connector.ledger import payments, postings
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.write_backs import NewWriteBack
-from connector.payment import Payment, settle
-from connector.plan import Standing
-from connector.process.batch import Arrived, Batch
+from connector.payment import Payment, recorded, settle
+from connector.process.batch import Arrived, Batch, may_stand
 from contracts.envelope import AnyEvent
 from contracts.findings import Finding
 from contracts.voucher import Voucher, parse_voucher
@@ -31,7 +29,9 @@ _STATES = {"voucher.posted": "posted", "voucher.rejected": "rejected", "voucher.
 def apply(
     batch: Batch, document: Document, arrived: Sequence[Arrived], listening: Collection[str], facts: Facts
 ) -> None:
-    """Turns each answer into a write-back for the document's own OA, where that OA takes any."""
+    """Turns each answer about a report into a write-back for the report's own OA, where that OA takes any."""
+    if document.key.kind != "expense.report":
+        listening = ()  # A status names a report; where it were told of an advance, a report of that number would change.
     for item in arrived:
         event = item.event
         if event.kind == "payment":
@@ -59,12 +59,9 @@ def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[
     """A payment, or the taking back of one: the document is open, partly paid or paid by the sum of what is live."""
     event, data = item.event, item.event.data
     reverses = event.happening == "reversed"
-    standing = [_standing(batch, posting) for posting in document.standing if _may_stand(posting)]
+    standing = [parse_voucher(batch.vouchers[posting.id]) for posting in document.standing if may_stand(posting)]
     owed = sum((_owed(voucher) for voucher in standing), Decimal(0))
-    told = [
-        Payment(row.number, Decimal(row.amount), made=row.paid, reversed=row.reversed)
-        for row in payments.of(batch.tx, document.id)
-    ]
+    told = batch.payments.get(document.id, ())
     payment = Payment(data.payment_number, data.amount, made=not reverses, reversed=reverses)
     how_far = _other_currency(standing, data.currency) or settle(owed, told, payment)
     if isinstance(how_far, Finding):
@@ -73,6 +70,7 @@ def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[
         batch.park(item, document, letter)
         return
     payments.record(batch.tx, document.id, data.payment_number, data.amount, data.currency, reverses=reverses)
+    batch.payments[document.id] = recorded(told, payment)
     note = f"{how_far.state.replace('_', ' ')}: {how_far.paid:f} paid, {how_far.open:f} open"
     if document.source in listening:
         states = {"open": "payment_reversed", "partly_paid": "partly_paid", "paid": "paid"}
@@ -89,14 +87,6 @@ def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[
         batch.write_backs.append(NewWriteBack(document.id, document.source, event.source, event.id, told_text))
         batch.result.to_write_back.add(document.source)
     batch.end(item, document, "applied", note)
-
-
-def _may_stand(posting: Standing) -> bool:
-    return posting.purpose != "reverse" and posting.state in ("POSTED", "SENDING", "UNKNOWN")
-
-
-def _standing(batch: Batch, posting: Standing) -> Voucher:
-    return parse_voucher(bytes(postings.read(batch.tx, posting.id)["voucher"]))
 
 
 def _owed(voucher: Voucher) -> Decimal:
@@ -121,7 +111,7 @@ def _told_before(batch: Batch, document: Document, status: Status) -> bool:
     """We told of it when we posted it and the ERP's own feed tells of the same again; or we told of something later, and a
     status never goes backward: answers may overtake each other on the broker."""
     told = [new.status for new in batch.write_backs if new.document_id == document.id]
-    told += batch.tx.scalars(text("SELECT status FROM write_backs WHERE document_id = :id"), {"id": document.id})
+    told += batch.told.get(document.id, ())
     return to_text(status) in told or any(_place(from_text(other)) > _place(status) for other in told)
 
 
