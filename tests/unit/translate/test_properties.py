@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -41,6 +42,7 @@ ZERO = Decimal(0)
 CENT = Decimal("0.01")
 DAY = date(2025, 3, 27)
 CURRENCIES = ("CNY", "CNY", "CNY", "USD", "EUR", "JPY", "KWD")
+COSTS = ("expense", "input_tax", "pending_tax", "non_deductible_tax", "tax_transfer_out", "rounding")
 PAYABLE = {"employee": "employee_payable", "company_card": "card_clearing", "supplier": "supplier_payable"}
 
 
@@ -69,6 +71,11 @@ RICH = _with(
     ),
 )
 RICH_AGAIN = read_book(RICH.files)
+# The same for companies whose currency has no decimals, and three.
+BY_CURRENCY = {
+    currency: read_book({**RICH.files, "companies.csv": RICH.files["companies.csv"].replace(b"CNY", currency.encode())})
+    for currency in ("JPY", "KWD")
+}
 CATEGORIES = STARTER.categories()
 
 
@@ -87,8 +94,8 @@ def _part(random: Random, amount: Decimal, currency: str) -> Decimal:
     return (amount * random.randint(0, 100) / 100).quantize(QUANTA[currency])
 
 
-def _rate(random: Random, currency: str) -> Rate | None:
-    if currency == "CNY":
+def _rate(random: Random, currency: str, base: str = "CNY") -> Rate | None:
+    if currency == base:
         return None
     value = random.choice([Decimal("7.1234"), Decimal(random.randint(1, 10**6)).scaleb(-random.randint(2, 6))])
     return Rate(value=value, date=DAY, source="PBOC")
@@ -129,10 +136,10 @@ def _shares(random: Random) -> tuple[Allocation, ...] | None:
     )
 
 
-def _line(seed: int, number: int, paid_by: Sequence[PaidBy]) -> Line:
+def _line(seed: int, number: int, paid_by: Sequence[PaidBy], base: str) -> Line:
     random = Random(seed)
-    currency = random.choice(CURRENCIES)
-    amount = _amount(random, currency)
+    currency = random.choice((base, *CURRENCIES))
+    amount = _amount(random, currency) if random.random() < 0.95 else 0 * QUANTA[currency]
     red = random.random() < 0.1
     if red:
         tax = (amount * Decimal("0.06")).quantize(QUANTA[currency])
@@ -147,7 +154,7 @@ def _line(seed: int, number: int, paid_by: Sequence[PaidBy]) -> Line:
         amount=-amount if red else amount,
         currency=currency,
         paid_by=random.choice(paid_by),
-        rate=_rate(random, currency),
+        rate=_rate(random, currency, base),
         department=random.choice([None, "D02"]),
         project=random.choice([None, None, "P9"]),
         allocations=_shares(random),
@@ -157,14 +164,16 @@ def _line(seed: int, number: int, paid_by: Sequence[PaidBy]) -> Line:
     )  # fmt: skip
 
 
-def _claim(seed: int, place: int) -> AdvanceClaim:
+def _claim(seed: int, place: int, base: str) -> AdvanceClaim:
     random = Random(seed)
-    currency = random.choice(CURRENCIES)
+    currency = random.choice((base, *CURRENCIES))
     claim = AdvanceClaim(number=f"A{place}", amount=_amount(random, currency))
-    if currency == "CNY":
+    if currency == base:
         return claim
     paid_rate = Decimal(random.randint(1, 10**6)).scaleb(-4)
-    return claim.model_copy(update={"currency": currency, "rate": _rate(random, currency), "paid_rate": paid_rate})
+    return claim.model_copy(
+        update={"currency": currency, "rate": _rate(random, currency, base), "paid_rate": paid_rate}
+    )
 
 
 def _unique_invoices(lines: Sequence[Line]) -> Iterator[Line]:
@@ -188,19 +197,21 @@ def _unique_invoices(lines: Sequence[Line]) -> Iterator[Line]:
 
 
 @st.composite
-def reports(draw: st.DrawFn, paid_by: Sequence[PaidBy] = ("employee", "company_card", "supplier")) -> ExpenseReport:
+def reports(
+    draw: st.DrawFn, paid_by: Sequence[PaidBy] = ("employee", "company_card", "supplier"), base: str = "CNY"
+) -> ExpenseReport:
     seeds = draw(st.lists(_seeds, min_size=1, max_size=8))
-    lines = tuple(_unique_invoices([_line(seed, number, paid_by) for number, seed in enumerate(seeds, 1)]))
-    claims = tuple(_claim(seed, place) for place, seed in enumerate(draw(st.lists(_seeds, max_size=3))))
-    booked = sum((booked_amount(line, "CNY") or ZERO for line in lines), ZERO)
-    converted = sum(line.currency != "CNY" for line in lines)
-    off = Random(seeds[0]).randint(-converted, converted) * CENT
+    lines = tuple(_unique_invoices([_line(seed, number, paid_by, base) for number, seed in enumerate(seeds, 1)]))
+    claims = tuple(_claim(seed, place, base) for place, seed in enumerate(draw(st.lists(_seeds, max_size=3))))
+    booked = sum((booked_amount(line, base) or ZERO for line in lines), ZERO)
+    converted = sum(line.currency != base for line in lines)
+    off = Random(seeds[0]).randint(-converted, converted) * QUANTA[base]
     if booked + off < 0:  # Only a red invoice brings a total below zero.
         off = max(off, ZERO)
     if booked + off < 0 and not any(line.invoice is not None and line.invoice.kind == "red_special" for line in lines):
         off = ZERO
     return ExpenseReport(
-        company="C01", number="EXP1", version=1, employee=Employee(id="E1", name="Zhang San", department="D01"), currency="CNY",
+        company="C01", number="EXP1", version=1, employee=Employee(id="E1", name="Zhang San", department="D01"), currency=base,
         title="", submitted_on=date(2025, 3, 29), approved_at=datetime(2025, 4, 3, 2, tzinfo=UTC), lines=lines,
         advances=claims, total=booked + off, payee=Payee(type="supplier", id="S01"),
     )  # fmt: skip
@@ -216,8 +227,12 @@ def _net(voucher: Voucher, *roles: str) -> Decimal:
     return sum((_SIGN[line.side] * line.amount for line in voucher.lines if line.role in roles), ZERO)
 
 
+def _in_base(amount: Decimal, rate: Rate | None, unit: Decimal) -> Decimal:
+    return amount if rate is None else (amount * rate.value).quantize(unit, ROUND_HALF_UP)
+
+
 def _rounded(amount: Decimal, rate: Rate | None) -> Decimal:
-    return amount if rate is None else (amount * rate.value).quantize(CENT, ROUND_HALF_UP)
+    return _in_base(amount, rate, CENT)
 
 
 def _personal(report: ExpenseReport, paid_by: str | None = None) -> Decimal:
@@ -231,8 +246,12 @@ def _claimed(report: ExpenseReport) -> Decimal:
 
 
 def _little(report: ExpenseReport) -> bool:
-    """Whether every line rounds to nothing, so that there is nothing to book."""
-    return all(not booked_amount(line, "CNY") for line in report.lines)
+    """Whether every line rounds to nothing, or is all private and paid by the employee, so that there is nothing to book."""
+    return not any(
+        (booked_amount(line, "CNY") or ZERO)
+        - (_rounded(line.personal or ZERO, line.rate) if line.paid_by == "employee" else ZERO)
+        for line in report.lines
+    )
 
 
 @_examples(3000)
@@ -248,11 +267,29 @@ def test_every_report_the_book_knows_balances_and_re_adds_to_its_total(report: E
     credits = sum((line.amount for line in voucher.lines if line.side == "credit"), ZERO)
     assert debits == credits == voucher.total_debit == voucher.total_credit
     assert all(line.amount > 0 and line.amount.same_quantum(CENT) for line in voucher.lines)
-    costs = ("expense", "input_tax", "pending_tax", "non_deductible_tax", "tax_transfer_out", "rounding")
-    assert _net(voucher, *costs) + _personal(report) == report.total
+    assert _net(voucher, *COSTS) + _personal(report) == report.total
     owed = -_net(voucher, "employee_payable", "card_clearing", "supplier_payable", "employee_receivable")
     assert owed + _personal(report) + _claimed(report) == report.total
     assert -_net(voucher, "advance", "exchange_difference") == _claimed(report)
+
+
+@pytest.mark.parametrize("base", BY_CURRENCY)
+@_examples(800)
+@given(data=st.data())
+def test_so_it_does_where_the_smallest_unit_is_a_yen_or_a_thousandth_of_a_dinar(base: str, data: st.DataObject) -> None:
+    report = data.draw(reports(base=base))
+    unit = QUANTA[base]
+
+    voucher = to_voucher(report, BY_CURRENCY[base])
+
+    if isinstance(voucher, Refusal):
+        assert [finding.code for finding in voucher.findings] == ["MAP-212"]
+        return
+    private = sum((_in_base(line.personal or ZERO, line.rate, unit) for line in report.lines), ZERO)
+    claimed = sum((_in_base(claim.amount, claim.rate, unit) for claim in report.advances), ZERO)
+    owed = -_net(voucher, "employee_payable", "card_clearing", "supplier_payable", "employee_receivable")
+    assert all(line.amount > 0 and line.amount.same_quantum(unit) for line in voucher.lines)
+    assert _net(voucher, *COSTS) + private == owed + private + claimed == report.total
 
 
 @_examples(1200)
