@@ -426,7 +426,10 @@ def _replay_posting(tx: Connection, letter: Row[Any]) -> str:
     posting = tx.execute(text("SELECT id, state FROM postings WHERE id = :id"), {"id": letter.posting_id}).one()
     if posting.state == "UNKNOWN":
         tx.execute(
-            text(f"UPDATE postings SET asks = 0, next_at = {now_text(tx)} WHERE id = :id AND state = 'UNKNOWN'"),
+            text(
+                f"UPDATE postings SET asks = 0, tried_before = attempts, next_at = {now_text(tx)}"
+                " WHERE id = :id AND state = 'UNKNOWN'"
+            ),
             {"id": posting.id},
         )
         return "the ERP is asked again what became of it"

@@ -75,9 +75,9 @@ def claim_due(tx: Connection, company: str, limit: int, lease_s: float, worker: 
             text(
                 "UPDATE postings SET state = 'SENDING', attempts = attempts + 1, epoch = epoch + 1,"
                 f" lease_owner = :worker, lease_until = {now_plus(tx, ':lease_s')} WHERE id IN ("
-                " SELECT p.id FROM postings p WHERE p.company = :company AND p.state = 'PENDING'"
-                f" AND p.next_at <= {now_text(tx)} AND (p.depends_on IS NULL OR EXISTS"
-                " (SELECT 1 FROM postings d WHERE d.id = p.depends_on AND d.state IN ('POSTED', 'REVERSED')))"
+                " SELECT p.id FROM postings p LEFT JOIN postings d ON d.id = p.depends_on"
+                " WHERE p.company = :company AND p.state = 'PENDING'"
+                f" AND p.next_at <= {now_text(tx)} AND (p.depends_on IS NULL OR d.state IN ('POSTED', 'REVERSED'))"
                 f" ORDER BY p.next_at, p.id LIMIT :limit{_skip(tx, 'p')}){_RETURNING}"
             ),
             {"company": company, "limit": limit, "lease_s": lease_s, "worker": worker},
@@ -111,9 +111,9 @@ def due_at_once(tx: Connection, company: str) -> bool:
     return bool(
         tx.scalar(
             text(
-                "SELECT 1 FROM postings p WHERE p.company = :company AND p.state = 'PENDING'"
-                f" AND p.next_at <= {now_text(tx)} AND (p.depends_on IS NULL OR EXISTS"
-                " (SELECT 1 FROM postings d WHERE d.id = p.depends_on AND d.state IN ('POSTED', 'REVERSED'))) LIMIT 1"
+                "SELECT 1 FROM postings p LEFT JOIN postings d ON d.id = p.depends_on"
+                " WHERE p.company = :company AND p.state = 'PENDING'"
+                f" AND p.next_at <= {now_text(tx)} AND (p.depends_on IS NULL OR d.state IN ('POSTED', 'REVERSED')) LIMIT 1"
             ),
             {"company": company},
         )
@@ -169,6 +169,15 @@ def move(tx: Connection, claim: Claim, state: str, *, wait_s: float = 0, **value
         {"state": state, "wait_s": wait_s, "id": claim.id, "epoch": claim.epoch, **columns},
     )
     return changed.rowcount == 1
+
+
+def hand_back(tx: Connection, claim: Claim) -> bool:
+    """Ends a claim whose call was never begun, as if it had not been made. False where it was lost, as for `move`."""
+    tx.execute(
+        text("DELETE FROM attempts WHERE posting_id = :id AND epoch = :epoch AND ended_at IS NULL"),
+        {"id": claim.id, "epoch": claim.epoch},
+    )
+    return move(tx, claim, "PENDING", attempts=claim.attempts - 1)
 
 
 def mark_reversed(tx: Connection, posting_id: int) -> None:
