@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -60,10 +60,14 @@ class Document:
         return DocumentState(self.version, self.sha256, self.source, self.blocked_by, tuple(self.standing))
 
 
-def hold(tx: Connection, wanted: Sequence[tuple[DocumentKey, str]]) -> dict[DocumentKey, Document]:
-    """Makes sure each document (key, source of its first event) is there and locks them all, always in the same order,
-    so that two batches wait for one another and never for each other."""
-    rows = sorted({(*key, source) for key, source in wanted})
+def hold(tx: Connection, wanted: Iterable[tuple[DocumentKey, str]]) -> dict[DocumentKey, Document]:
+    """Makes sure each document (key, source of an event about it; empty where that gives it none) is there and locks them
+    all, always in the same order, so that two batches wait for one another and never for each other. A document belongs
+    to the first source that is told."""
+    sources: dict[DocumentKey, str] = {}
+    for key, source in wanted:
+        sources[key] = sources.get(key) or source
+    rows = [(*key, source) for key, source in sorted(sources.items())]
     given, parameters = table_of(tx, {"kind": "text", "company": "text", "number": "text", "source": "text"}, rows)
     # WHERE true: SQLite needs it to tell ON CONFLICT from a join's ON.
     made = tx.execute(
@@ -89,16 +93,21 @@ def _lock_known(tx: Connection, rows: Sequence[tuple[str, ...]]) -> dict[Documen
     lock = " FOR UPDATE OF d" if tx.dialect.name == "postgresql" else ""
     found = tx.execute(
         text(
-            "SELECT d.id, d.kind, d.company, d.number, d.source, d.version, d.sha256, d.state, d.blocked_by"
+            "SELECT d.id, d.kind, d.company, d.number, d.source, d.version, d.sha256, d.state, d.blocked_by, given.source"
             f" FROM {given} JOIN documents d ON d.kind = given.kind AND d.company = given.company"
             f" AND d.number = given.number ORDER BY d.id{lock}"
         ),
         parameters,
     )
     held: dict[DocumentKey, Document] = {}
-    for id_, kind, company, number, source, version, sha256, state, blocked_by in found:
+    owned: list[dict[str, Any]] = []
+    for id_, kind, company, number, source, version, sha256, state, blocked_by, told in found:
         key = DocumentKey(kind, company, number)
-        held[key] = Document(id_, key, source, version, sha256, state, blocked_by)
+        held[key] = Document(id_, key, source or told, version, sha256, state, blocked_by)
+        if not source and told:
+            owned.append({"id": id_, "source": told})
+    if owned:
+        tx.execute(text("UPDATE documents SET source = :source WHERE id = :id"), owned)
     old = [document for document in held.values() if not document.is_new]
     if old:
         _read_standing(tx, old)
@@ -131,6 +140,36 @@ def _read_held(tx: Connection, old: Sequence[Document]) -> None:
         parameters,
     ):
         by_id[document_id].held.append(bytes(body))
+
+
+class Offer(NamedTuple):
+    """What a system that numbers no versions last told of a document: our number for it, and its content."""
+
+    version: int
+    sha256: str | None
+
+
+def offers(tx: Connection, held: Iterable[Document]) -> dict[DocumentKey, Offer]:
+    """What was last offered of each of these documents."""
+    keys = {document.id: document.key for document in held}
+    given, parameters = table_of(tx, {"id": "bigint"}, [(id_,) for id_ in keys])
+    rows = tx.execute(
+        text(f"SELECT d.id, d.offered_version, d.offered_sha256 FROM {given} JOIN documents d ON d.id = given.id"),
+        parameters,
+    )
+    return {keys[id_]: Offer(version, sha256) for id_, version, sha256 in rows}
+
+
+def record_offers(tx: Connection, offered: Mapping[DocumentKey, Offer]) -> None:
+    """Writes what is now the last offer."""
+    if offered:
+        tx.execute(
+            text(
+                "UPDATE documents SET offered_version = :version, offered_sha256 = :sha256"
+                " WHERE kind = :kind AND company = :company AND number = :number"
+            ),
+            [key._asdict() | offer._asdict() for key, offer in offered.items()],
+        )
 
 
 def newest_submitted(tx: Connection, document_id: int) -> int:
@@ -387,6 +426,7 @@ __all__ = [
     "Entry",
     "EventKey",
     "NewPosting",
+    "Offer",
     "Read",
     "already_read",
     "documents",
@@ -394,8 +434,10 @@ __all__ = [
     "let_go",
     "lock",
     "names",
+    "offers",
     "record_documents",
     "record_entries",
+    "record_offers",
     "record_postings",
     "release",
 ]

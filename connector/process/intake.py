@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from connector.adapter import Change
 from connector.ledger import Ledger, deadletters, documents, outbox
-from connector.ledger.documents import DocumentKey, EventKey
+from connector.ledger.documents import DocumentKey, EventKey, Offer
 from connector.ledger.tables import originals
 from connector.ledger.tables import outbox as outbox_rows
 from contracts import Finding, to_json
@@ -32,10 +31,19 @@ class Accepted:
 
 
 def document_key(event: AnyEvent) -> DocumentKey:
-    """The document an event is about: answers of the ERP are about the report they answer."""
-    family = event.type.rsplit(".", 2)[0]
-    kind = "expense.report" if family in ("voucher", "payment") else family
+    """The document an event is about: an answer of the ERP is about the report, or the advance, that it answers."""
+    kind = event.data.document.type if is_answer(event) else event.kind
     return DocumentKey(kind, event.company, event.number)
+
+
+def owner(event: AnyEvent) -> str:
+    """The source that a document belongs to, by an event about it; an answer of the ERP gives it none."""
+    return "" if is_answer(event) else event.source
+
+
+def is_answer(event: AnyEvent) -> bool:
+    """Whether an event tells what became of a document in the ERP, and is no version of it."""
+    return event.kind in ("voucher", "payment")
 
 
 def accept(ledger: Ledger, changes: Sequence[Change], door: str) -> list[Accepted]:
@@ -46,7 +54,7 @@ def accept(ledger: Ledger, changes: Sequence[Change], door: str) -> list[Accepte
 
 def accept_in(tx: Connection, changes: Sequence[Change], door: str) -> list[Accepted]:
     """The same inside a transaction of the caller, which must commit before anyone is told."""
-    numbered = [_number(tx, change) if change.unnumbered else change for change in changes]
+    numbered = _number(tx, changes)
     keys = [EventKey(change.event.source, change.event.id) for change in numbered]
     known = {key: read.sha256 for key, read in documents.already_read(tx, keys).items()}
     known |= {EventKey(*key): _sha256(body) for key, body in outbox.on_the_way(tx, keys).items()}
@@ -59,8 +67,9 @@ def accept_in(tx: Connection, changes: Sequence[Change], door: str) -> list[Acce
         status: Literal["accepted", "duplicate"] = "duplicate" if key in known else "accepted"
         answers.append(Accepted(event.source, event.id, event.number, event.version, status))
         # A known key with other content travels all the same: the worker parks it, where dropping it here would hide
-        # that somebody uses a key twice.
-        if known.get(key) != sha256:
+        # that somebody uses a key twice. A key that we made ourselves says what the content is: approved again as it
+        # was, a report differs in its times only.
+        if key not in known or (known[key] != sha256 and not change.unnumbered):
             rows.append(outbox.OutboxRow(event.source, event.id, event.type, body))
             _keep_original(tx, event, door, change.raw, body)
         known[key] = sha256
@@ -112,32 +121,34 @@ def refuse_in(
     return deadletters.park(tx, letter)
 
 
-def _number(tx: Connection, change: Change) -> Change:
-    """Numbers a version for a system that does not: the next one where the content is not what it last offered."""
-    event = change.event
-    key = document_key(event)
-    documents.hold(tx, [(key, event.source)])
+def _number(tx: Connection, changes: Sequence[Change]) -> list[Change]:
+    """Numbers the versions of a system that does not: the next one where the content is not what it last offered. All the
+    documents are locked at once, in the order that every batch locks them."""
+    wanted = [(document_key(change.event), owner(change.event)) for change in changes if change.unnumbered]
+    if not wanted:
+        return list(changes)
+    offers = documents.offers(tx, documents.hold(tx, wanted).values())
+    before = dict(offers)
+    numbered: list[Change] = []
+    for change in changes:
+        if not change.unnumbered:
+            numbered.append(change)
+            continue
+        key = document_key(change.event)
+        event, offers[key] = _numbered(change.event, offers[key])
+        numbered.append(replace(change, event=event))
+    documents.record_offers(tx, {key: offer for key, offer in offers.items() if offer != before[key]})
+    return numbered
+
+
+def _numbered(event: AnyEvent, last: Offer) -> tuple[AnyEvent, Offer]:
+    """The event as the version that it is, and what its system has offered by now."""
     content = event.data.model_dump_json(exclude={"version", "approved_at"}).encode()
     sha256 = hashlib.sha256(event.type.encode() + b"\0" + content).hexdigest()
-    offered = tx.execute(
-        text(
-            "SELECT id, offered_version, offered_sha256 FROM documents"
-            " WHERE kind = :kind AND company = :company AND number = :number"
-        ),
-        key._asdict(),
-    ).one()
-    version = int(offered.offered_version)
-    if offered.offered_sha256 != sha256:
-        version += 1
-        tx.execute(
-            text("UPDATE documents SET offered_version = :version, offered_sha256 = :sha256 WHERE id = :id"),
-            {"version": version, "sha256": sha256, "id": offered.id},
-        )
-    data = event.data.model_copy(update={"version": version})
-    numbered = event.model_copy(
-        update={"data": data, "sequence": str(version), "id": f"{event.subject}:{version}:{sha256[:16]}"}
-    )
-    return replace(change, event=numbered, unnumbered=False)
+    offer = last if last.sha256 == sha256 else Offer(last.version + 1, sha256)
+    data = event.data.model_copy(update={"version": offer.version})
+    id_ = f"{event.subject}:{offer.version}:{sha256[:16]}"
+    return event.model_copy(update={"data": data, "sequence": str(offer.version), "id": id_}), offer
 
 
 def _sha256(body: bytes) -> str:

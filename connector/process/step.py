@@ -19,7 +19,7 @@ from connector.ledger.documents import Document, DocumentKey, EventKey
 from connector.process import advance, expense, master_data, settlement
 from connector.process.batch import Arrived, Batch, BatchResult
 from connector.process.gather import gather
-from connector.process.intake import document_key
+from connector.process.intake import document_key, is_answer, owner
 from connector.process.messages import open_messages, reread, same_event
 from connector.retry import call
 from connector.settings import Retry, Security
@@ -80,7 +80,7 @@ class Step:
             lanes: dict[DocumentKey, list[Arrived]] = defaultdict(list)
             for item in arrived:
                 lanes[document_key(item.event)].append(item)
-            held = documents.hold(tx, [(key, items[0].event.source) for key, items in lanes.items()])
+            held = documents.hold(tx, [(document_key(item.event), owner(item.event)) for item in arrived])
             seen = documents.already_read(tx, [item.key for item in arrived])
             batch = Batch(tx, held, seen)
             unread = {key: self._unread(batch, held[key], items) for key, items in lanes.items()}
@@ -129,7 +129,7 @@ class Step:
     def _process(self, batch: Batch, document: Document, items: Sequence[Arrived], desk: expense.Desk) -> None:
         """Hands the events of a document to the process manager of their kind."""
         reports = [item for item in items if item.event.kind == "expense.report"]
-        answers = [item for item in items if item.event.kind in ("voucher", "payment")]
+        answers = [item for item in items if is_answer(item.event)]
         records = [item for item in items if item.event.kind.startswith("master.")]
         if reports:
             expense.apply(batch, document, reports, desk)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -15,6 +19,7 @@ from connector.ledger.outbox import OutboxRow
 from connector.process.intake import accept, refuse
 from contracts import Finding, parse_event
 from tests.integration.process.world import World, report
+from tests.support.wait import until
 
 
 def event(**more: object) -> Change:
@@ -22,8 +27,8 @@ def event(**more: object) -> Change:
     return Change(parse_event(body), body)
 
 
-def unnumbered(amount: str, number: str = "EX1") -> Change:
-    body = json.dumps(report(number, amount=amount), ensure_ascii=False).encode()
+def unnumbered(amount: str, number: str = "EX1", **data: object) -> Change:
+    body = json.dumps(report(number, amount=amount, **data), ensure_ascii=False).encode()  # type: ignore[arg-type]
     return Change(parse_event(body), b"what the OA said", unnumbered=True)
 
 
@@ -83,6 +88,39 @@ def test_an_oa_that_does_not_number_its_versions_gets_one_for_each_content(world
 
     assert [version for version, _ in world.outcomes("EX1")] == [1, 2, 3]
     assert list(world.live()) == ["C01-EX1-V3"]
+
+
+def test_a_report_approved_again_as_it_was_is_known_and_nobody_is_asked(world: World, ledger: Ledger) -> None:
+    accept(ledger, [unnumbered("10.00", approved_at="2025-04-03T10:00:00+08:00")], "poll")
+    world.deliver()
+
+    (again,) = accept(ledger, [unnumbered("10.00", approved_at="2025-04-04T09:00:00+08:00")], "poll")
+
+    world.deliver()
+    assert ((again.version, again.status), waiting(ledger), world.letters()) == ((1, "duplicate"), 0, [])
+
+
+def test_a_page_of_an_oa_locks_its_documents_in_the_order_that_every_batch_does(
+    fresh_postgres_url: Callable[[], str], tmp_path: Path
+) -> None:
+    ledger = Ledger(fresh_postgres_url())
+    ledger.upgrade()
+    World(ledger, tmp_path).receive(report("EX-A"), report("EX-B"))
+    page = [unnumbered("10.00", "EX-B"), unnumbered("10.00", "EX-A")]
+
+    def waits() -> bool:
+        with ledger.begin() as other:
+            waiting_for = "datname = current_database() AND wait_event_type = 'Lock'"
+            return bool(other.scalar(text(f"SELECT count(*) FROM pg_stat_activity WHERE {waiting_for}")))
+
+    with closing(ledger), ThreadPoolExecutor(1) as pool:
+        with ledger.begin() as tx:
+            tx.execute(text("SELECT 1 FROM documents WHERE number = 'EX-A' FOR UPDATE"))
+            taking = pool.submit(accept, ledger, page, "poll")
+            until(waits, 20, "the page does not wait for the first document")
+            tx.execute(text("SELECT 1 FROM documents WHERE number = 'EX-B' FOR UPDATE NOWAIT"))
+
+        assert [answer.status for answer in taking.result(30)] == ["accepted", "accepted"]
 
 
 def test_the_bytes_an_oa_sent_are_kept_beside_the_event(ledger: Ledger) -> None:

@@ -10,7 +10,7 @@ import pytest
 from connector.adapter import Delivery, Features, Outcome, Receipt, Status
 from connector.bootstrap import Runtime
 from connector.ledger import Ledger, outbox
-from tests.integration.process.world import Shelved, World, claim, expense, period, report, told
+from tests.integration.process.world import Shelved, World, advance, claim, expense, period, report, told
 
 
 class ListeningOa:
@@ -76,6 +76,46 @@ def test_a_change_is_told_as_reversed_then_posted(world: World, oa: ListeningOa)
     tell(world)
 
     assert [(s.version, s.state) for s in oa.told] == [(1, "posted"), (1, "reversed"), (2, "posted")]
+
+
+def posted(number: str, kind: str = "expense.report") -> dict[str, Any]:
+    """The ERP tells that the voucher of a document stands in its books."""
+    document = {"type": kind, "number": number, "version": 1}
+    more = {"reference": f"C01-{number}-V1", "erp_number": "7", "posted_on": "2025-04-20"}
+    return told("voucher.posted.v1", number, number=number, document=document, **more)
+
+
+def test_an_answer_that_comes_before_its_report_does_not_keep_the_report_out(world: World) -> None:
+    world.receive(posted("EXP-1"))
+
+    world.receive(report())
+    world.deliver()
+
+    assert (list(world.live()), world.letters()) == (["C01-EXP-1-V1"], [])
+    assert world.query("SELECT kind, source FROM documents") == [("expense.report", "/oa/feishu/C01")]
+
+
+def test_an_answer_and_its_report_in_one_batch_leave_the_report_to_its_oa(world: World) -> None:
+    world.receive(posted("EXP-1"), report())
+    world.deliver()
+
+    assert (list(world.live()), world.letters()) == (["C01-EXP-1-V1"], [])
+
+
+def test_an_answer_about_an_advance_is_about_no_report_of_that_number(world: World, oa: ListeningOa) -> None:
+    world.receive(advance("2025-001", "100.00"))
+    world.receive(posted("2025-001", "advance"))
+
+    world.receive(report("2025-001"))
+    world.deliver()
+    tell(world)
+
+    assert (list(world.live()), world.letters()) == (["C01-2025-001-V1"], [])
+    assert [(s.version, s.state) for s in oa.told] == [(1, "posted")]
+    assert sorted(world.query("SELECT kind, source FROM documents")) == [
+        ("advance", "/oa/feishu/C01"),
+        ("expense.report", "/oa/feishu/C01"),
+    ]
 
 
 def test_a_status_never_overtakes_the_one_before_it(world: World, oa: ListeningOa) -> None:
