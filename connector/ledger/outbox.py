@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func, literal, select, text, update
 from sqlalchemy.engine import Connection
 
-from connector.ledger.sql import insert_many, now, table_of
+from connector.ledger.sql import insert_many, now, now_text, table_of
 from connector.ledger.tables import outbox
 
 
@@ -34,9 +34,14 @@ def add(tx: Connection, rows: Sequence[OutboxRow]) -> None:
 
 
 def claim(tx: Connection, limit: int, resend_after_s: float, resend_after_max_s: float) -> list[OutboxRow]:
-    """Up to `limit` due events, oldest first, for this relay alone. Each is due again after a wait that doubles with
+    """Up to `limit` due events, the longest due first, for this relay alone. Each is due again after a wait that doubles with
     every send, unless its event is recorded before: then the row is gone."""
-    due = select(outbox.c.id).where(outbox.c.due_at <= now()).order_by(outbox.c.id).limit(limit)
+    due = (
+        select(outbox.c.id)
+        .where(outbox.c.due_at <= text(now_text(tx)))
+        .order_by(outbox.c.due_at, outbox.c.id)
+        .limit(limit)
+    )
     if tx.dialect.name == "postgresql":
         due = due.with_for_update(skip_locked=True)
     ids = list(tx.scalars(due))
@@ -57,9 +62,9 @@ def claim(tx: Connection, limit: int, resend_after_s: float, resend_after_max_s:
 
 
 def failed(tx: Connection, ids: Sequence[int]) -> None:
-    """These were claimed but not confirmed: due again at once."""
+    """These were claimed but not confirmed: due again at once, in their old place."""
     if ids:
-        tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=now()))
+        tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=outbox.c.created_at))
 
 
 def settle(tx: Connection, keys: Sequence[tuple[str, str]]) -> None:

@@ -113,7 +113,8 @@ def due_at_once(tx: Connection, company: str) -> bool:
             text(
                 "SELECT 1 FROM postings p LEFT JOIN postings d ON d.id = p.depends_on"
                 " WHERE p.company = :company AND p.state = 'PENDING'"
-                f" AND p.next_at <= {now_text(tx)} AND (p.depends_on IS NULL OR d.state IN ('POSTED', 'REVERSED')) LIMIT 1"
+                f" AND p.next_at <= {now_text(tx)} AND (p.depends_on IS NULL OR d.state IN ('POSTED', 'REVERSED'))"
+                " ORDER BY p.next_at LIMIT 1"
             ),
             {"company": company},
         )

@@ -72,8 +72,11 @@ def _now_sqlite(element: now, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 def now_text(tx: Connection) -> str:
-    """The database's clock, as SQL text."""
-    return "clock_timestamp()" if tx.dialect.name == "postgresql" else "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
+    """The database's clock, as SQL text. A statement reads it once, so that an index serves a comparison with it."""
+    # In a SELECT of its own: PostgreSQL would compare every row with a clock that it reads anew for each.
+    if tx.dialect.name == "postgresql":
+        return "(SELECT clock_timestamp())"
+    return "(strftime('%Y-%m-%d %H:%M:%f', 'now') || '000')"
 
 
 def now_plus(tx: Connection, seconds: str) -> str:

@@ -158,6 +158,7 @@ postings = Table(
     Index(
         "ix_postings_due",
         "company",
+        "state",
         "next_at",
         postgresql_where=text("state IN ('PENDING','SENDING','UNKNOWN')"),
         sqlite_where=text("state IN ('PENDING','SENDING','UNKNOWN')"),

@@ -59,13 +59,12 @@ def claim_due(tx: Connection, system: str, limit: int, lease_s: float, worker: s
     rows = tx.execute(
         text(
             "UPDATE write_backs SET state = 'SENDING', attempts = attempts + 1, epoch = epoch + 1,"
-            f" lease_owner = :worker, lease_until = {now_plus(tx, ':lease_s')} WHERE id IN ("
-            " SELECT w.id FROM write_backs w WHERE w.system = :system"
-            f" AND ((w.state = 'PENDING' AND w.next_at <= {now_text(tx)})"
-            f" OR (w.state = 'SENDING' AND w.lease_until <= {now_text(tx)}))"
+            f" lease_owner = :worker, lease_until = {now_plus(tx, ':lease_s')}, next_at = {now_plus(tx, ':lease_s')}"
+            " WHERE id IN (SELECT w.id FROM write_backs w WHERE w.system = :system"
+            f" AND w.state IN ('PENDING', 'SENDING') AND w.next_at <= {now_text(tx)}"
             " AND NOT EXISTS (SELECT 1 FROM write_backs e WHERE e.document_id = w.document_id AND e.id < w.id"
             " AND e.state IN ('PENDING', 'SENDING'))"
-            f" ORDER BY w.id LIMIT :limit{skip}) RETURNING id, document_id, system, status, attempts, epoch"
+            f" ORDER BY w.next_at, w.id LIMIT :limit{skip}) RETURNING id, document_id, system, status, attempts, epoch"
         ),
         {"system": system, "limit": limit, "lease_s": lease_s, "worker": worker},
     ).all()

@@ -1,4 +1,5 @@
-"""The accounts: balances and their uses, payments, periods, waiting by key, archived books; postings may adjust."""
+"""The accounts: balances and their uses, payments, periods, waiting by key, archived books; postings may adjust, and are
+found by state and time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +11,7 @@ down_revision = "0001"
 
 Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _PURPOSES = {"0002": "purpose IN ('post','adjust','reverse')", "0001": "purpose IN ('post','reverse')"}
+_DUE = {"0002": ["company", "state", "next_at"], "0001": ["company", "next_at"]}
 
 
 def upgrade() -> None:
@@ -103,12 +105,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("letter_id", "key", name="pk_waits"),
     )
     op.create_index("ix_waits_key", "waits", ["company", "key"], unique=False)
-    _change_purposes(_PURPOSES["0002"])
+    _change_postings("0002")
 
 
 def downgrade() -> None:
     """Drops them again. Refused by the database where a posting adjusts."""
-    _change_purposes(_PURPOSES["0001"])
+    _change_postings("0001")
 
     op.drop_index("ix_waits_key", table_name="waits")
     op.drop_table("waits")
@@ -124,20 +126,23 @@ def downgrade() -> None:
     op.drop_table("balances")
 
 
-def _change_purposes(purposes: str) -> None:
+def _change_postings(revision: str) -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.drop_constraint("ck_postings_purpose", "postings", type_="check")
-        op.create_check_constraint("ck_postings_purpose", "postings", sa.text(purposes))
+        op.create_check_constraint("ck_postings_purpose", "postings", sa.text(_PURPOSES[revision]))
+        op.drop_index("ix_postings_due", table_name="postings")
+        _create_due(revision)
         return
     # SQLite cannot change a constraint: the table is written anew, its child first put aside.
     op.execute("CREATE TABLE attempts_aside AS SELECT * FROM attempts")
     op.drop_index("ix_attempts_posting", table_name="attempts")
     op.drop_table("attempts")
-    _create_postings(purposes)
+    _create_postings(_PURPOSES[revision])
     op.execute("INSERT INTO postings_anew SELECT * FROM postings")
     op.drop_table("postings")
     op.rename_table("postings_anew", "postings")
-    _create_indexes()
+    _create_due(revision)
+    _create_live()
     _create_attempts()
     op.execute("INSERT INTO attempts SELECT * FROM attempts_aside")
     op.drop_table("attempts_aside")
@@ -181,13 +186,12 @@ def _create_postings(purposes: str) -> None:
     )
 
 
-def _create_indexes() -> None:
-    op.create_index(
-        "ix_postings_due",
-        "postings",
-        ["company", "next_at"],
-        sqlite_where=sa.text("state IN ('PENDING','SENDING','UNKNOWN')"),
-    )
+def _create_due(revision: str) -> None:
+    unsettled = sa.text("state IN ('PENDING','SENDING','UNKNOWN')")
+    op.create_index("ix_postings_due", "postings", _DUE[revision], postgresql_where=unsettled, sqlite_where=unsettled)
+
+
+def _create_live() -> None:
     op.create_index(
         "uq_postings_live",
         "postings",
