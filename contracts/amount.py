@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import Annotated, Any
 
 from pydantic import GetCoreSchemaHandler
@@ -51,6 +51,16 @@ def decimal_text(value: Decimal, unit: Decimal | None = None) -> str:
     exact = value if unit is None or value.same_quantum(unit) else value.quantize(unit)
     assert unit is None or exact == value, "the decimals of an amount are never cut"
     return format(exact, "f")
+
+
+AMOUNT_BELOW = Decimal(10) ** 14  # What an amount on the wire stays below, without its sign.
+# An amount of 18 digits times a rate of 22 keeps each of its digits until it is rounded, once.
+_WIDE = Context(prec=60, rounding=ROUND_HALF_UP)
+
+
+def converted(amount: Decimal, rate: Decimal, unit: Decimal) -> Decimal:
+    """The amount at a rate, in whole units of another currency, rounded half up."""
+    return _WIDE.quantize(_WIDE.multiply(amount, rate), unit)
 
 
 @dataclass(frozen=True, slots=True)

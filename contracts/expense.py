@@ -9,7 +9,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from contracts.amount import QUANTA, DecimalText, RateText, ShareText, TaxRateText, fits, minor_digits
+from contracts.amount import (
+    AMOUNT_BELOW,
+    QUANTA,
+    DecimalText,
+    RateText,
+    ShareText,
+    TaxRateText,
+    converted,
+    fits,
+    minor_digits,
+)
 from contracts.fields import (
     Code,
     Contract,
@@ -261,6 +271,8 @@ def line_findings(line: Line, report_currency: str) -> Sequence[Finding]:
         if line.rate is None:
             expected = f"the rate from {currency} to {report_currency}"
             found.append(Finding("CON-132", "rate", expected, "nothing", "pin the rate, its date and its source"))
+        else:
+            found.extend(_too_large("rate", amount, line.rate.value, report_currency))
     elif line.rate is not None and line.rate.value != 1:
         expected = f"no rate, the line is in {report_currency} already"
         found.append(Finding("CON-132", "rate", expected, f"{line.rate.value:f}", "leave the rate out"))
@@ -290,7 +302,15 @@ def booked_amount(line: Line, report_currency: str) -> Decimal | None:
     unit = QUANTA.get(report_currency)
     if line.rate is None or unit is None:
         return None
-    return (line.amount * line.rate.value).quantize(unit, ROUND_HALF_UP)
+    return converted(line.amount, line.rate.value, unit)
+
+
+def _too_large(path: str, amount: Decimal, rate: Decimal, currency: str) -> Iterator[Finding]:
+    """An amount that is fine in its own currency may have no room in another."""
+    unit = QUANTA.get(currency)
+    if unit is not None and abs(converted(amount, rate, unit)) >= AMOUNT_BELOW:
+        expected = f"a rate at which it counts for less than {AMOUNT_BELOW:f} {currency}"
+        yield Finding("CON-132", path, expected, f"{rate:f}", "correct the amount or the rate")
 
 
 def invoice_total(invoice: Invoice, claimed: Decimal) -> Decimal:
@@ -375,6 +395,8 @@ def _check_foreign_claim(report: _Report, claim: AdvanceClaim, index: int, found
         if not foreign and rate is not None and rate != 1:
             expected = f"no rate, the claim is in {report.currency} already"
             found.append(Finding("CON-132", f"{path}.{name}", expected, f"{rate:f}", "leave the rate out"))
+        elif rate is not None:
+            found.extend(_too_large(f"{path}.{name}", claim.amount, rate, report.currency))
 
 
 def _doubled(field: str, name: str, values: Sequence[str], fix: str) -> Iterator[Finding]:

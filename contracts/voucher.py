@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 import orjson
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
 from contracts.amount import DecimalText, RateText, decimal_text, fits, minor_digits, quantum
 from contracts.fields import Code, Company, Contract, Currency, Day, Number, Text, Version
-from contracts.findings import Finding, Refused, refused
+from contracts.findings import Finding, Refused, broken, refused
 
 LINES_MAX = 5_000
 VOUCHER_BYTES_MAX = 4 * 1024 * 1024
@@ -321,6 +321,21 @@ class WireLine(Contract):
     amount_in_currency: DecimalText | None = None
     rate: RateText | None = None
     origin_period: Code | None = None
+
+    @model_validator(mode="after")
+    def _is_right(self) -> Self:
+        """What stands in another currency is an amount of it, and on the same side of zero."""
+        amount = self.amount_in_currency
+        if amount is not None:
+            unit = quantum(self.currency or "")
+            if unit is None:
+                fix = "correct the currency code"
+                raise broken([Finding("CON-122", "currency", "a currency in use (ISO 4217)", repr(self.currency), fix)])
+            if not fits(amount, unit) or amount * self.amount < 0:
+                expected = f"an amount of whole {unit:f} {self.currency} with the sign of the line"
+                fix = "correct the amount"
+                raise broken([Finding("CON-121", "amount_in_currency", expected, f"{amount:f}", fix)])
+        return self
 
 
 class WireHeader(Contract):

@@ -12,7 +12,7 @@ from connector.translate.book import AccountHit, Book, CompanyView, Pair, Rule, 
 from connector.translate.dimensions import fill
 from connector.translate.tables import EXPENSE_ACCOUNT, ExpressionFailed
 from connector.translate.tax import Deduction
-from contracts.amount import QUANTA
+from contracts.amount import QUANTA, converted
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
 from contracts.voucher import Role, Side, VoucherLine
@@ -166,7 +166,7 @@ class Draft:
         """An amount of a line's currency in the voucher's, in whole units of it."""
         if rate is None:
             return amount if amount.same_quantum(self._unit) else amount.quantize(self._unit, ROUND_HALF_UP)
-        return (amount * rate).quantize(self._unit, ROUND_HALF_UP)
+        return converted(amount, rate, self._unit)
 
     def wrong(self, code: str, path: str, expected: str, got: str, fix: str, waits_for: str | None = None) -> None:
         """Notes what is wrong, and the key of the book whose arrival would help."""

@@ -19,6 +19,8 @@ TARGETS: Mapping[Target, type[ErpDocument]] = {
     "expense_document": ExpenseDocument,
 }
 LIMITS = ("memo_max", "account_max", "dimension_max", "lines_max", "decimals")
+DECIMALS_MAX = 4  # Of an amount on the wire.
+LIMIT_MAX = 1_000_000
 MEMO_MAX = 1000  # What a voucher's wire form takes.
 
 
@@ -68,9 +70,11 @@ def with_options(features: Features, options: Mapping[str, str]) -> Features:
             chosen[name] = options[name]
     for name in LIMITS:
         if name in options:
-            least = 0 if name == "decimals" else 1
-            if not options[name].isdecimal() or int(options[name]) < least:
-                raise Misconfigured(f"options.{name} must be a whole number of at least {least}, not {options[name]!r}")
+            least, most = (0, DECIMALS_MAX) if name == "decimals" else (1, LIMIT_MAX)
+            if not options[name].isdecimal() or not least <= int(options[name]) <= most:
+                raise Misconfigured(
+                    f"options.{name} must be a whole number from {least} to {most}, not {options[name]!r}"
+                )
             chosen[name] = int(options[name])
     return replace(features, **chosen)
 

@@ -13,6 +13,7 @@ from connector.translate.draft import Terms as Terms
 from connector.translate.lines import write_lines
 from connector.translate.owed import settle
 from connector.translate.reference import make_reference
+from contracts.amount import AMOUNT_BELOW
 from contracts.expense import ExpenseReport
 from contracts.findings import Finding, limited
 from contracts.voucher import LINES_MAX, DocumentRef, Voucher
@@ -97,6 +98,9 @@ def _voucher(draft: Draft, reference_max: int) -> Voucher | Refusal:
         return Refusal((Finding("MAP-212", "data.lines", f"2 to {LINES_MAX} voucher lines", got, fix),))
     # What is debited is what is credited: building the voucher makes sure of it.
     total = sum([line.amount for line in lines if line.side == "debit"], ZERO)
+    if total >= AMOUNT_BELOW:
+        expected, got = f"a total below {AMOUNT_BELOW:f} {report.currency}", f"{total:f}"
+        return Refusal((Finding("MAP-212", "data.total", expected, got, "withdraw the report, or split it"),))
     return Voucher(
         report.company,
         make_reference(report.company, report.number, report.version, "post", reference_max),

@@ -139,3 +139,17 @@ def test_an_amount_as_a_number_is_refused_in_a_voucher() -> None:
         parse_voucher(CASE_A.replace(b'"413.00"', b"413.00"))
 
     assert [(finding.code, finding.path) for finding in caught.value.findings] == [("CON-120", "lines[5].amount")]
+
+
+@pytest.mark.parametrize(
+    ("currency", "amount", "code"),
+    [("USD", "14.1234", "CON-121"), ("USD", "-5.00", "CON-121"), ("JPY", "5.5", "CON-121"), ("XXX", "5", "CON-122")],
+)
+def test_an_amount_in_another_currency_is_an_amount_of_it(currency: str, amount: str, code: str) -> None:
+    wire = json.loads(CASE_A)
+    wire["lines"][0] |= {"currency": currency, "amount_in_currency": amount, "rate": "7.1"}
+
+    with pytest.raises(Refused) as refusal:
+        parse_voucher(json.dumps(wire).encode())
+
+    assert [finding.code for finding in refusal.value.findings] == [code]
