@@ -72,7 +72,7 @@ class PayableBill(_Document):
 
     @classmethod
     def of(cls, voucher: Voucher) -> Self:
-        """The bill this voucher says. Nothing is lost: `as_voucher` gives the voucher back."""
+        """The bill this voucher says. No line is lost: `as_voucher` gives them all back, in the order of the bill."""
         return cls(**_header(voucher), **_bill_parts(voucher))
 
 
@@ -105,7 +105,7 @@ class ExpenseDocument(_Document):
 
     @classmethod
     def of(cls, voucher: Voucher) -> Self:
-        """The expense document this voucher says. Nothing is lost: `as_voucher` gives the voucher back."""
+        """The expense document this voucher says. No line is lost: `as_voucher` gives them all back, in its order."""
         return cls(**_header(voucher), **_expense_parts(voucher))
 
 

@@ -21,7 +21,7 @@ VOUCHER_BYTES_MAX = 4 * 1024 * 1024
 
 Side = Literal["debit", "credit"]
 Purpose = Literal["post", "reverse"]
-Role = Literal[
+MappedRole = Literal[  # What the mapping has an account for.
     "expense",
     "input_tax",
     "pending_tax",
@@ -37,6 +37,7 @@ Role = Literal[
     "accrual",
     "bank",
 ]
+Role = Literal[MappedRole, "counterpart"]  # And the other side of a debit and a credit that the mapping adds to a cost.
 _NO_DIMENSIONS: Mapping[str, str] = MappingProxyType({})
 
 

@@ -20,6 +20,7 @@ from contracts.voucher import Role, Side, VoucherLine
 ZERO = Decimal(0)
 _NO_DIMENSIONS: Mapping[str, str] = {}
 _COSTS: tuple[Role, ...] = ("expense", "accrual")
+_PAIR_ROLES: tuple[Role, ...] = ("expense", "counterpart")
 
 # Department, project and cost centre.
 Place = tuple[str, str | None, str | None]
@@ -325,12 +326,15 @@ class Draft:
             expected = f"an amount in whole units of {self.report.currency} from {pair.at}"
             self.wrong("MAP-214", at, expected, f"{amount:f}", "round it in the expression")
             return
-        rule = Rule(pair.id, "expense", pair.merge, None, pair.at, pair.position, pair.title)
-        sides: tuple[tuple[Side, str], ...] = (("debit", pair.debit), ("credit", pair.credit))
+        cost, other = (
+            Rule(pair.id, role, pair.merge, None, pair.at, pair.position, pair.title) for role in _PAIR_ROLES
+        )
+        sides: tuple[tuple[Side, Rule, str], ...] = (("debit", cost, pair.debit), ("credit", other, pair.credit))
         # Counted from `line.amount` the amount of a red invoice is below zero, from `amount` above: it is taken back in both.
         if whole < ZERO or source.side == "credit":
-            sides, whole = (("debit", pair.credit), ("credit", pair.debit)), abs(whole)
-        for side, account in sides if whole else ():
+            sides = (("debit", other, pair.credit), ("credit", cost, pair.debit))
+        whole = abs(whole)
+        for side, rule, account in sides if whole else ():
             hit = self._known_account(account, pair.at)
             assert hit is not None, "loading the book made sure of its accounts"
             self._post(rule, side, hit, whole, Source(place, source.line, source.index), place)

@@ -15,7 +15,7 @@ from connector.translate.tables import OPTIONAL_ROW_TYPES, ROW_TYPES, ChartRow, 
 from connector.translate.yaml_text import Marks, Place, read_yaml
 from contracts.expense import AdvanceClaim, ExpenseReport, Line
 from contracts.findings import Finding
-from contracts.voucher import Role
+from contracts.voucher import MappedRole, Role
 
 if TYPE_CHECKING:
     from connector.translate.expression import Wanted
@@ -41,7 +41,7 @@ class _RuleText(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: _Id
-    role: Role
+    role: MappedRole
     when: str | None = None
     account: str | None = None
     priority: Whole = Field(default=0, ge=-1000, le=1000)
@@ -119,7 +119,7 @@ def _text_fault(at: str, detail: ErrorDetails) -> Finding:
     name, got = ".".join(map(str, place)) or "book", detail["input"]
     if detail["type"] == "written":
         return bad(at, f"{name}: {detail['msg']}", repr(got)[:80], str(detail["ctx"]["fix"]))
-    fix = near(got, get_args(Role), "correct it") if last == "role" and isinstance(got, str) else "correct it"
+    fix = near(got, get_args(MappedRole), "correct it") if last == "role" and isinstance(got, str) else "correct it"
     return bad(at, f"{name}: {detail['msg']}", repr(got)[:80], fix)
 
 

@@ -24,7 +24,7 @@ from connector.errors import Misconfigured
 from connector.translate.places import Places
 from contracts.amount import QUANTA, minor_digits
 from contracts.findings import FINDINGS_MAX, Finding
-from contracts.voucher import Role
+from contracts.voucher import MappedRole
 
 ROWS_MAX = 200_000
 CELL_CHARACTERS_MAX = 1000
@@ -197,7 +197,7 @@ class RoleRow(Row):
     """Which account a role has: advances, payables, taxes, rounding."""
 
     keys = ("role", "company")
-    role: Role
+    role: MappedRole
     company: Key = ANY
     account: Annotated[str, StringConstraints(pattern=r"^([A-Za-z0-9._-]{1,32}|\(expense\))$")]
 

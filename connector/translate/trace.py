@@ -187,7 +187,7 @@ def _sentence(part: Part, report: ExpenseReport) -> tuple[str, str]:
     if line.rate is not None and line.currency != report.currency:
         gross, gross_zh = f"{gross} at {line.rate.value:f}", f"{gross_zh}，汇率 {line.rate.value:f}"
     match part.rule.role:
-        case "expense" | "accrual":
+        case "expense" | "accrual" | "counterpart":
             less, less_zh = _less(line, part.deduction)
             if part.allowance is not None:
                 less = f"{less}, daily allowance {part.allowance:f}"

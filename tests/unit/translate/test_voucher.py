@@ -307,6 +307,18 @@ def test_a_pair_is_taken_back_by_a_red_invoice_whatever_it_is_counted_from(tmp_p
     assert lines_of(returned)[-2:] == ["debit 224103 14.00", "credit 660208 14.00"]
 
 
+@pytest.mark.parametrize("amount", ["5", "0 - 5"])
+def test_of_a_pair_only_its_debit_is_a_cost(tmp_path: Path, amount: str) -> None:
+    book = with_pair(tmp_path, amount)
+
+    voucher = to_voucher(one_line(amount="106.00"), book)
+
+    assert isinstance(voucher, Voucher)
+    (pair,) = book.pairs
+    roles = {line.account: line.role for line in voucher.lines if line.rule == pair.id}
+    assert roles == {pair.debit: "expense", pair.credit: "counterpart"}
+
+
 def test_a_pair_that_is_not_rounded_is_refused(tmp_path: Path) -> None:
     refusal = to_voucher(one_line(amount="106.00"), with_pair(tmp_path, "amount * 0.005005"))
 
