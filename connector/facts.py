@@ -41,7 +41,7 @@ class BalanceKey(NamedTuple):
 @dataclass(slots=True)
 class Balance:
     """Something of which at most `available` may be used. `detail` says what it is about: employee and rate of an
-    advance, scope of a budget, which document holds which part of an invoice."""
+    advance, scope of a budget, which document holds which part."""
 
     key: BalanceKey
     currency: str
@@ -56,8 +56,12 @@ class Balance:
         """What is left."""
         return self.available - self.used
 
+    def is_shared(self) -> bool:
+        """Whether it matters which part of it a document holds: parts of it are rounded, and together make the whole."""
+        return self.key.kind == "invoice" or self.detail.get("rate") is not None
+
     def parts(self) -> dict[int, Spans]:
-        """Of an invoice: which document holds which part of it."""
+        """Of an invoice, and of an advance in another currency: which document holds which part of it."""
         return {int(document_id): read(spans) for document_id, spans in self.detail.get("parts", {}).items()}
 
 
@@ -116,7 +120,7 @@ class Facts:
         return self.balances[key].open + (own.amount if own is not None else _ZERO)
 
     def spans_for(self, key: BalanceKey, document_id: int | None, amount: Decimal) -> Spans:
-        """The part of an invoice that the document would hold: what it holds already, then what nobody does."""
+        """The part of it that the document would hold: what it holds already, then what nobody does."""
         if not self.balances[key].detail.get("parts"):
             return ((_ZERO, amount),) if amount else ()
         parts = self.balances[key].parts()
@@ -138,8 +142,8 @@ class Facts:
         for key, use in after.items():
             self._move(key, use.amount)
         for key in {**before, **after}:
-            if key.kind == "invoice":
-                self._hold(key, document_id, after[key].amount if key in after else _ZERO)
+            if self.balances[key].is_shared():
+                self.hold(key, document_id, after[key].amount if key in after else _ZERO)
         if before or after:
             self.uses[document_id] = after
             self.changed_uses.add(document_id)
@@ -158,8 +162,8 @@ class Facts:
         for key, (currency, total) in totals.items():
             self.set_available(key, total, currency, self.balances[key].detail)
 
-    def _hold(self, key: BalanceKey, document_id: int, amount: Decimal) -> None:
-        """Writes down which part of an invoice the document holds from now on."""
+    def hold(self, key: BalanceKey, document_id: int, amount: Decimal) -> None:
+        """Writes down which part of it the document holds from now on."""
         balance, spans = self.balances[key], self.spans_for(key, document_id, amount)
         parts = {**balance.detail.get("parts", {}), str(document_id): write(spans)}
         if not spans:

@@ -270,23 +270,25 @@ def _released(
     document_id: int | None,
     rates: Mapping[str, tuple[str, Decimal]],
 ) -> dict[str, Decimal]:
-    """What each claim takes off its advance in the base currency. The running sum is rounded, not the claims: so the last
-    one takes the advance to zero."""
+    """What each claim takes off its advance in the base currency, by the part of it that it claims."""
     unit = QUANTA[view.currency]
     found: dict[str, Decimal] = {}
     for claim in report.advances:
         if claim.number not in rates or claim.currency in (None, view.currency):
             continue
-        balance = facts.balances[BalanceKey("advance", report.company, claim.number)]
-        before = Decimal(balance.detail.get("paid", "0")) - facts.open_for(balance.key, document_id)
-        found[claim.number] = taken_off(before, claim.amount, rates[claim.number][1], unit)
+        spans = facts.spans_for(BalanceKey("advance", report.company, claim.number), document_id, claim.amount)
+        found[claim.number] = taken_off(spans, rates[claim.number][1], unit)
     return found
 
 
-def taken_off(before: Decimal, amount: Decimal, rate: Decimal, unit: Decimal) -> Decimal:
-    """What `amount` takes off in the base currency after `before` was taken off: sums of such parts lose no cent."""
-    after = ((before + amount) * rate).quantize(unit, ROUND_HALF_UP)
-    return after - (before * rate).quantize(unit, ROUND_HALF_UP)
+def taken_off(spans: Spans, rate: Decimal, unit: Decimal) -> Decimal:
+    """What these parts of an advance are in the base currency. The sum up to a place is rounded, not the parts: so all
+    parts together are what was paid, whoever claims or gives back what, in any order."""
+    return sum((_rounded(end * rate, unit) - _rounded(start * rate, unit) for start, end in spans), _ZERO)
+
+
+def _rounded(amount: Decimal, unit: Decimal) -> Decimal:
+    return amount.quantize(unit, ROUND_HALF_UP)
 
 
 def _check_advances(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
-from connector.facts import BalanceKey, Facts, period_of
+from connector.facts import Balance, BalanceKey, Facts, period_of
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.preflight import taken_off
@@ -46,11 +46,12 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book, fact
         detail |= {"paid": f"{advance.amount:f}", "employee": advance.employee.id}
         detail["rate"] = None if advance.rate is None else f"{advance.rate.value:f}"
     else:
-        detail["returned"] = f"{Decimal(detail.get('returned', '0')) + advance.amount:f}"
-    available = Decimal(detail.get("paid", "0")) - Decimal(detail.get("returned", "0"))
+        detail["returned"] = f"{_returned(balance) + advance.amount:f}"
+    returned = Decimal(detail.get("returned", "0"))
+    available = Decimal(detail.get("paid", "0")) - returned
     note = f"{advance.amount:f} {advance.currency} {'paid' if paid else 'returned'}, {available - balance.used:f} open"
     if _is_booked_here(event.company, event.system, advance, book):
-        voucher = _closed(event.company, advance, facts) or _translate(advance, book, facts, key)
+        voucher = _closed(event.company, advance, facts) or _translate(advance, book, facts, key, document.id)
         if isinstance(voucher, Refusal):
             letter = Letter.about(event, item.body, item.door, voucher.code, str(voucher.findings[0]))
             letter.document_id, letter.findings, letter.waits_for = document.id, voucher.findings, voucher.waits_for
@@ -69,21 +70,32 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, book: Book, fact
             ),
         )
     facts.set_available(key, available, advance.currency, detail)
+    if balance.is_shared():
+        facts.hold(key, document.id, returned)
     document.version, document.state = max(document.version, event.version), "known"
     batch.change(document)
     batch.end(item, document, "applied", note)
 
 
-def _translate(advance: AdvancePaid | AdvanceReturned, book: Book, facts: Facts, key: BalanceKey) -> Voucher | Refusal:
+def _translate(
+    advance: AdvancePaid | AdvanceReturned, book: Book, facts: Facts, key: BalanceKey, document_id: int
+) -> Voucher | Refusal:
     balance = facts.balances[key]
     stated = balance.detail.get("rate")
     if isinstance(advance, AdvancePaid) or stated is None:
         return to_advance_voucher(advance, book)
-    rate = Decimal(stated)
-    before = Decimal(balance.detail["paid"]) - balance.open
-    view = book.view(advance.company, advance.returned_on)
-    released = None if view is None else taken_off(before, advance.amount, rate, QUANTA[view.currency])
+    rate, view = Decimal(stated), book.view(advance.company, advance.returned_on)
+    released = None
+    if view is not None:
+        unit, before = QUANTA[view.currency], balance.parts().get(document_id, ())
+        spans = facts.spans_for(key, document_id, _returned(balance) + advance.amount)
+        released = taken_off(spans, rate, unit) - taken_off(before, rate, unit)
     return to_advance_voucher(advance, book, paid_rate=rate, released=released)
+
+
+def _returned(balance: Balance) -> Decimal:
+    """How much of an advance was given back already."""
+    return Decimal(balance.detail.get("returned", "0"))
 
 
 def _closed(company: str, advance: AdvancePaid | AdvanceReturned, facts: Facts) -> Refusal | None:
@@ -108,7 +120,7 @@ def _refused(advance: AdvancePaid | AdvanceReturned, facts: Facts, key: BalanceK
     if known and balance.currency != advance.currency:
         fix = "correct the currency"
         return Finding("ACC-305", "data.currency", f"{balance.currency}, which it was paid in", advance.currency, fix)
-    returned = Decimal(balance.detail.get("returned", "0"))
+    returned = _returned(balance)
     if isinstance(advance, AdvanceReturned) and known and advance.amount > balance.open:
         fix = "correct the return, or withdraw the report that claimed it"
         return Finding("ACC-304", "data.amount", f"at most {balance.open:f}", f"{advance.amount:f}", fix)

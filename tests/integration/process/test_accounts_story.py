@@ -162,6 +162,50 @@ def test_an_advance_in_another_currency_falls_by_the_rate_it_was_paid_at(world: 
     assert left(world, "advance", "ADV-1") == Decimal("20.00")
 
 
+def _dollars(value: str) -> dict[str, object]:
+    return {"currency": "USD", "rate": {"value": value, "date": "2025-03-01", "source": "PBOC"}}
+
+
+def _spent(number: str, amount: str) -> dict[str, object]:
+    """A report that claims so many dollars of an advance, and books costs of 300.00."""
+    return claim(
+        number, expense("travel.taxi", "300.00"), advances=[{"number": "ADV-1", "amount": amount, **_dollars("7.2")}]
+    )
+
+
+def _taken_off(world: World, *references: str) -> list[Decimal]:
+    lines = [line.split() for reference in references for line in world.voucher_lines(reference)]
+    return [Decimal(amount) for side, account, amount in lines if (side, account) == ("Cr", "122101")]
+
+
+def test_claims_in_another_currency_take_off_what_was_paid_also_where_one_was_withdrawn_in_between(
+    world: World,
+) -> None:
+    world.receive(advance("ADV-1", "100.00", **_dollars("7.1234")))
+    world.receive(_spent("EXP-1", "33.33"), _spent("EXP-2", "33.33"))
+    world.receive(report("EXP-1", 2, "withdrawn"))
+
+    world.receive(_spent("EXP-3", "33.33"))
+    world.receive(_spent("EXP-4", "33.34"))
+
+    assert sum(_taken_off(world, "C01-EXP-2-V1", "C01-EXP-3-V1", "C01-EXP-4-V1")) == Decimal("712.34")
+
+
+def test_what_comes_back_in_parts_takes_off_what_the_claims_left(shelved: World, book: Shelved) -> None:
+    book.company(advances="booked")
+    shelved.receive(advance("ADV-1", "100.00", **_dollars("7.1234")))
+    shelved.receive(_spent("EXP-1", "33.33"), _spent("EXP-2", "33.33"))
+    shelved.receive(advance("ADV-1", "11.11", returned=True, version=2, **_dollars("7.2")))
+    shelved.receive(report("EXP-1", 2, "withdrawn"))
+
+    for version, amount in ((3, "20.00"), (4, "35.56")):
+        shelved.receive(advance("ADV-1", amount, returned=True, version=version, **_dollars("7.2")))
+
+    references = [reference for reference, _ in shelved.postings() if reference != "C01-EXP-1-V1"]
+    assert sum(_taken_off(shelved, *references)) == Decimal("712.34")
+    assert left(shelved, "advance", "ADV-1") == 0
+
+
 def test_what_the_oa_pays_and_takes_back_is_booked_where_the_company_says_so(shelved: World, book: Shelved) -> None:
     book.company(advances="booked")
     today = {"currency": "USD", "rate": {"value": "7.12", "date": "2025-04-20", "source": "PBOC"}}
