@@ -41,9 +41,3 @@ def of(tx: Connection, document_ids: Sequence[int]) -> dict[int, tuple[Payment, 
         payment = Payment(row.number, Decimal(row.amount), made=row.paid, reversed=row.reversed)
         found[row.document_id] = (*found.get(row.document_id, ()), payment)
     return found
-
-
-def paid(tx: Connection, document_id: int) -> Decimal:
-    """What is paid and not taken back."""
-    told = of(tx, [document_id]).get(document_id, ())
-    return sum((payment.amount for payment in told if payment.is_live), Decimal(0))

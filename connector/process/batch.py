@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
-from sqlalchemy import select, text
+from sqlalchemy import Row, select, text
 from sqlalchemy.engine import Connection
 
 from connector.ledger import deadletters, documents, outbox, payments, tables, write_backs
@@ -14,6 +15,7 @@ from connector.ledger.documents import Document, DocumentKey, Entry, EventKey, N
 from connector.payment import Payment
 from connector.plan import Standing
 from contracts.envelope import AnyEvent
+from contracts.voucher import Voucher, parse_voucher
 
 
 @dataclass(slots=True)
@@ -80,13 +82,16 @@ class Batch:
         return payments.of(self.tx, self._documents())
 
     @cached_property
-    def vouchers(self) -> Mapping[int, bytes]:
-        """The voucher of each posting that may stand in the ERP, asked for once."""
-        p = tables.postings.c
+    def posted(self) -> Mapping[int, Row[Any]]:
+        """The row of each posting that may stand in the ERP, asked for once."""
         standing = (posting for document in self.held.values() for posting in document.standing)
         ids = [posting.id for posting in standing if may_stand(posting)]
-        kept = select(p.id, p.voucher).where(p.id.in_(ids))
-        return {posting_id: bytes(voucher) for posting_id, voucher in self.tx.execute(kept)}
+        rows = self.tx.execute(select(tables.postings).where(tables.postings.c.id.in_(ids)))
+        return {row.id: row for row in rows}
+
+    def voucher(self, posting: Standing) -> Voucher:
+        """The voucher of a posting that may stand."""
+        return parse_voucher(bytes(self.posted[posting.id].voucher))
 
     @cached_property
     def told(self) -> Mapping[int, Sequence[str]]:

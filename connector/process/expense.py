@@ -13,11 +13,11 @@ from connector.adapter import Status
 from connector.correct import Correction, correct
 from connector.correct import Facts as CorrectionFacts
 from connector.facts import Facts, fiscal_year, period_of
-from connector.ledger import deadletters, documents, payments
+from connector.ledger import deadletters, documents
 from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
-from connector.ledger.postings import read
 from connector.ledger.write_backs import NewWriteBack
+from connector.payment import Payment
 from connector.plan import Cancel, Plan, Post, Reverse, Standing, Version, plan
 from connector.preflight import Answer, examine, next_open_day, reserved
 from connector.process.batch import Arrived, Batch, NewPosting
@@ -28,7 +28,7 @@ from connector.translate.voucher import local_day, posting_day, view_of
 from contracts.envelope import AnyEvent
 from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
 from contracts.findings import Finding
-from contracts.voucher import Role, Voucher, parse_voucher
+from contracts.voucher import Role, Voucher
 from contracts.voucher import to_json as voucher_to_json
 
 _INTENTS = {"approved": "book", "changed": "book", "withdrawn": "withdraw", "submitted": "note"}
@@ -182,7 +182,7 @@ def _decide(
     desk: Desk,
 ) -> Correction:
     """How the posted version becomes this one: not at all, by an addition, by a red and a blue voucher, or by a person."""
-    posted = [parse_voucher(bytes(read(batch.tx, posting.id)["voucher"])) for posting in live]
+    posted = [batch.voucher(posting) for posting in live]
     company = document.key.company
     view = desk.book.view(company, on)
     year_start = 1 if view is None else view.row.year_start
@@ -194,7 +194,7 @@ def _decide(
         posted,
         voucher,
         CorrectionFacts(
-            paid=_paid(payments.paid(batch.tx, document.id), posted),
+            paid=_paid(batch.payments.get(document.id, ()), posted),
             period_closed=closed,
             tax_closed=closed,
             same_year=fiscal_year(first, year_start) == fiscal_year(on, year_start),
@@ -206,9 +206,10 @@ def _decide(
     )
 
 
-def _paid(total: Decimal, posted: Sequence[Voucher]) -> dict[Role, Decimal]:
+def _paid(payments: Sequence[Payment], posted: Sequence[Voucher]) -> dict[Role, Decimal]:
     """Live payments, attributed to what the posted vouchers owe: first the employee, then the supplier, then the card."""
-    left, found = total, dict[Role, Decimal]()
+    left = sum((payment.amount for payment in payments if payment.is_live), Decimal(0))
+    found = dict[Role, Decimal]()
     for role in PAYABLE_ROLES:
         owed = sum(
             (
@@ -287,11 +288,10 @@ def _posting(
 
 
 def _reversal(batch: Batch, document: Document, posting: Standing, on: date, desk: Desk) -> NewPosting:
-    posted = read(batch.tx, posting.id)
     company, number = document.key.company, document.key.number
     room = desk.reference_max.get(company, REFERENCE_MAX)
     reference = make_reference(company, number, posting.version, "reverse", room)
-    red = parse_voucher(bytes(posted["voucher"])).reversed(reference, on)
+    red = batch.voucher(posting).reversed(reference, on)
     after, behind_new = _last_reversal(document)
     return NewPosting(
         document_id=document.id,
@@ -300,7 +300,7 @@ def _reversal(batch: Batch, document: Document, posting: Standing, on: date, des
         purpose="reverse",
         reference=reference,
         voucher=voucher_to_json(red),
-        book=posted["book"],
+        book=batch.posted[posting.id].book,
         reverses=posting.id,
         after=after,
         after_reversal=behind_new,
@@ -321,14 +321,14 @@ def _tell_it_stands(batch: Batch, document: Document, item: Arrived, posting: St
     """The new version is booked as it stands: its OA is told so at once, for no answer of the ERP will come."""
     if document.source not in desk.listening:
         return
-    standing = read(batch.tx, posting.id)
+    standing = batch.posted[posting.id]
     status = Status(
         company=document.key.company,
         number=document.key.number,
         version=item.event.version,
         state="posted",
-        erp_number=standing["erp_number"],
-        on=None if standing["posted_on"] is None else date.fromisoformat(standing["posted_on"]),
+        erp_number=standing.erp_number,
+        on=None if standing.posted_on is None else date.fromisoformat(standing.posted_on),
     )
     _tell(batch, document, item, status)
 

@@ -20,7 +20,7 @@ from connector.payment import Payment, recorded, settle
 from connector.process.batch import Arrived, Batch, may_stand
 from contracts.envelope import AnyEvent
 from contracts.findings import Finding
-from contracts.voucher import Voucher, parse_voucher
+from contracts.voucher import Voucher
 
 _PAYABLES = ("employee_payable", "supplier_payable", "card_clearing")
 _STATES = {"voucher.posted": "posted", "voucher.rejected": "rejected", "voucher.reversed": "reversed"}
@@ -59,7 +59,7 @@ def _pay(batch: Batch, document: Document, item: Arrived, listening: Collection[
     """A payment, or the taking back of one: the document is open, partly paid or paid by the sum of what is live."""
     event, data = item.event, item.event.data
     reverses = event.happening == "reversed"
-    standing = [parse_voucher(batch.vouchers[posting.id]) for posting in document.standing if may_stand(posting)]
+    standing = [batch.voucher(posting) for posting in document.standing if may_stand(posting)]
     owed = sum((_owed(voucher) for voucher in standing), Decimal(0))
     told = batch.payments.get(document.id, ())
     payment = Payment(data.payment_number, data.amount, made=not reverses, reversed=reverses)

@@ -1,4 +1,4 @@
-"""However many answers come in one batch, the ledger is asked for what they depend on at once."""
+"""However many documents a batch is about, the ledger is asked for what they depend on at once."""
 
 from __future__ import annotations
 
@@ -69,6 +69,17 @@ def test_many_answers_ask_the_ledger_no_more_often_than_two(world: World) -> Non
     world.deliver()
 
     assert asked(world, *map(posted, numbers[2:])) == asked(world, *map(posted, numbers[:2]))
+
+
+@pytest.mark.parametrize("amount", ["100.00", "70.00"], ids=["nothing to correct", "red and blue"])
+def test_many_corrections_ask_the_ledger_no_more_often_than_two(world: World, amount: str) -> None:
+    numbers = [f"EXP-{n}" for n in range(10)]
+    world.receive(*(report(number) for number in numbers))
+    world.deliver()
+
+    changes = [report(number, 2, "changed", amount=amount, title="again") for number in numbers]
+
+    assert asked(world, *changes[2:]) == asked(world, *changes[:2])
 
 
 def test_two_payments_of_one_batch_know_of_each_other(world: World) -> None:
