@@ -50,6 +50,7 @@ def databases() -> Iterator[Databases]:
     except Missing as error:
         _missing(error)
     made = Databases(url)
+    made.tidy()
     yield made
     made.remove()
 
@@ -61,9 +62,12 @@ def postgres_url(databases: Databases) -> str:
 
 
 @pytest.fixture
-def fresh_postgres_url(databases: Databases) -> Callable[[], str]:
+def fresh_postgres_url(databases: Databases) -> Iterator[Callable[[], str]]:
     """Gives the URL of a new, empty database at each call."""
-    return databases.fresh
+    # Dropped with the test: hundreds at the end take longer than a test may, and by then all were written to disk.
+    own = Databases(databases.url)
+    yield own.fresh
+    own.remove()
 
 
 @pytest.fixture(scope="session")

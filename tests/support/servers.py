@@ -108,7 +108,10 @@ class Databases:
     def __init__(self, url: str) -> None:
         self.url = url
         self._made: list[str] = []
-        with psycopg.connect(url, autocommit=True) as connection:
+
+    def tidy(self) -> None:
+        """Drops what runs that were killed left behind."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
             names = [row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()]
             for name in filter(_is_left_behind, names):
                 connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
