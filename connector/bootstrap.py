@@ -13,13 +13,13 @@ from connector.ledger import Ledger
 from connector.process.ask import Asked, ask
 from connector.process.batch import BatchResult
 from connector.process.delivery import Deliverer, DeliveryResult
-from connector.process.expense import REFERENCE_MAX
 from connector.process.poll import PollResult, poll_once
 from connector.process.step import Step
 from connector.process.waiting import Waiting
 from connector.process.write_back import WriteBacker, WriteBackResult
 from connector.settings import Settings, System
 from connector.translate import Book
+from connector.translate.reference import LENGTH_MAX
 from connector.translate.shelf import Shelf
 from contracts.fields import build_contracts
 
@@ -53,11 +53,10 @@ class Runtime:
             book=self.book,
             security=self.settings.security,
             retry=self.settings.retry,
+            erps=self._erps.keys(),
             owners=self.settings.record_owners,
             listening=frozenset(source for source, oa in self.oa.items() if oa.features.deliver),
-            reference_max={
-                company: min(REFERENCE_MAX, erp.features.reference_max) for company, erp in self.erp.items()
-            },
+            reference_max={company: min(LENGTH_MAX, erp.features.reference_max) for company, erp in self.erp.items()},
             irreversible=frozenset(company for company, erp in self.erp.items() if erp.features.reversal == "none"),
         )
 
@@ -97,8 +96,12 @@ class Runtime:
     @property
     def polled(self) -> dict[str, Adapter]:
         """The systems that are polled, by the source of their events."""
-        every = {f"/erp/{erp.name}/{company}": erp for company, erp in self.erp.items()} | dict(self.oa)
+        every = {**self._erps, **self.oa}
         return {source: adapter for source, adapter in every.items() if adapter.features.poll}
+
+    @property
+    def _erps(self) -> dict[str, Adapter]:
+        return {f"/erp/{erp.name}/{company}": erp for company, erp in self.erp.items()}
 
     def poll_every_s(self, system: str) -> float:
         """Seconds between two polls of a system."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 PostingState = Literal["PENDING", "SENDING", "POSTED", "REJECTED", "UNKNOWN", "REVERSED"]
-Purpose = Literal["post", "adjust", "reverse"]
+Purpose = Literal["post", "adjust", "return", "reverse"]
 
 
 @dataclass(frozen=True, slots=True)

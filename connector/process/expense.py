@@ -18,12 +18,13 @@ from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.write_backs import NewWriteBack
 from connector.payment import Payment
-from connector.plan import Cancel, Plan, Post, Reverse, Standing, Version, plan
+from connector.plan import Cancel, Plan, Post, Purpose, Reverse, Standing, Version, plan
 from connector.preflight import Answer, examine, next_open_day, reserved
 from connector.process.batch import Arrived, Batch, NewPosting
 from connector.process.messages import same_content
 from connector.process.settlement import to_text
 from connector.translate import Book, make_reference
+from connector.translate.reference import LENGTH_MAX, reference_name
 from connector.translate.voucher import local_day, posting_day, view_of
 from contracts.envelope import AnyEvent
 from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
@@ -32,7 +33,6 @@ from contracts.voucher import Role, Voucher
 from contracts.voucher import to_json as voucher_to_json
 
 _INTENTS = {"approved": "book", "changed": "book", "withdrawn": "withdraw", "submitted": "note"}
-REFERENCE_MAX = 32
 PAYABLE_ROLES: tuple[Role, ...] = ("employee_payable", "supplier_payable", "card_clearing")
 
 
@@ -49,8 +49,12 @@ class Desk:
 
     def examine(self, report: ExpenseReport, document_id: int) -> Answer:
         """The voucher of a report and everything that stands in its way."""
-        room = self.reference_max.get(report.company, REFERENCE_MAX)
+        room = self.room(report.company)
         return examine(report, self.book, self.facts, document_id, reference_max=room)
+
+    def room(self, company: str) -> int:
+        """How long a reference may be in the ERP of a company."""
+        return self.reference_max.get(company, LENGTH_MAX)
 
 
 def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], desk: Desk) -> None:
@@ -101,14 +105,15 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
     if live and on is None:
         _hold_for_period(batch, document, item, desk)
         return
-    decision = _decide(batch, document, item, live, voucher, on, desk) if live and on is not None else None
+    decision = decide(batch, document, item, live, voucher, on, desk) if live and on is not None else None
     if decision is not None and decision.kind == "block":
         letter = _letter(item, document, decision.code or "SYN-301", decision.reason, blocks=True)
         batch.park(item, document, letter)
         return
-    _write_postings(batch, document, item, decided, answer, decision, on, desk)
+    invoices = None if answer is None else spans.write_all(answer.terms.invoices)
+    write_postings(batch, document, item, decided, voucher, decision, on, desk, invoices=invoices)
     if decision is not None and decision.kind == "none":
-        _tell_it_stands(batch, document, item, live[-1], desk)
+        tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
         desk.facts.register(answer.totals)
         desk.facts.use(document.id, event.version, answer.uses, "consumed")
@@ -172,7 +177,7 @@ def _hold_for_period(batch: Batch, document: Document, item: Arrived, desk: Desk
     batch.park(item, document, letter)
 
 
-def _decide(
+def decide(
     batch: Batch,
     document: Document,
     item: Arrived,
@@ -229,19 +234,20 @@ def _paid(payments: Sequence[Payment], posted: Sequence[Voucher]) -> dict[Role, 
     return found
 
 
-def _write_postings(
+def write_postings(
     batch: Batch,
     document: Document,
     item: Arrived,
     decided: Plan,
-    answer: Answer | None,
+    voucher: Voucher | None,
     decision: Correction | None,
     on: date | None,
     desk: Desk,
+    *,
+    purpose: Purpose = "post",
+    invoices: str | None = None,
 ) -> None:
     """Drops what never left us, then takes back and posts as decided."""
-    voucher = None if answer is None else answer.voucher
-    invoices = None if answer is None else spans.write_all(answer.terms.invoices)
     kind = "blue" if decision is None else decision.kind
     for step in decided.steps:
         match step:
@@ -252,7 +258,7 @@ def _write_postings(
                 batch.post(document, _reversal(batch, document, posting, on, desk))
             case Post(version) if kind in ("red_and_blue", "blue"):
                 assert voucher is not None, "what is posted was translated"
-                batch.post(document, _posting(document, version, voucher, "post", invoices, desk.book))
+                batch.post(document, _posting(document, version, voucher, purpose, invoices, desk.book))
     if kind == "additive":
         assert decision is not None, "only a correction adds"
         assert decision.difference is not None, "an addition has its lines"
@@ -270,7 +276,7 @@ def _write_postings(
 
 
 def _posting(
-    document: Document, version: int, voucher: Voucher, purpose: str, invoices: str | None, book: Book
+    document: Document, version: int, voucher: Voucher, purpose: Purpose, invoices: str | None, book: Book
 ) -> NewPosting:
     after, behind_new = _last_reversal(document)
     return NewPosting(
@@ -288,9 +294,8 @@ def _posting(
 
 
 def _reversal(batch: Batch, document: Document, posting: Standing, on: date, desk: Desk) -> NewPosting:
-    company, number = document.key.company, document.key.number
-    room = desk.reference_max.get(company, REFERENCE_MAX)
-    reference = make_reference(company, number, posting.version, "reverse", room)
+    company, name = document.key.company, reference_name(document.key.kind, document.key.number)
+    reference = make_reference(company, name, posting.version, "reverse", desk.room(company))
     red = batch.voucher(posting).reversed(reference, on)
     after, behind_new = _last_reversal(document)
     return NewPosting(
@@ -317,7 +322,7 @@ def _last_reversal(document: Document) -> tuple[int | None, bool]:
     return (None, True) if open_ones[-1].id < 0 else (open_ones[-1].id, False)
 
 
-def _tell_it_stands(batch: Batch, document: Document, item: Arrived, posting: Standing, desk: Desk) -> None:
+def tell_it_stands(batch: Batch, document: Document, item: Arrived, posting: Standing, desk: Desk) -> None:
     """The new version is booked as it stands: its OA is told so at once, for no answer of the ERP will come."""
     if document.source not in desk.listening:
         return
@@ -345,7 +350,7 @@ def _version_of(batch: Batch, document: Document, item: Arrived) -> Version:
     sha256 = item.sha256
     again = event.version == document.version and document.sha256 is not None and sha256 != document.sha256
     # Other bytes are not other content: another event id, another order of fields.
-    if again and same_content(batch.tx, document, event):
+    if again and same_content(batch.tx, document.id, document.sha256 or "", event):
         sha256 = document.sha256 or sha256
     return Version(event.version, sha256, event.source, _INTENTS[event.happening], item.released)  # type: ignore[arg-type]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
@@ -11,15 +11,19 @@ from sqlalchemy.engine import Connection
 from connector.channels import GIVEN_UP, Message
 from connector.channels.signature import verify
 from connector.ledger.deadletters import Letter, sentence
-from connector.ledger.documents import Document, EventKey
+from connector.ledger.documents import EventKey
 from connector.process.batch import Arrived
+from connector.process.senders import objection
 from connector.settings import Security
-from contracts import Refused, parse_event
+from contracts import Finding, Refused, parse_event
 from contracts.envelope import AnyEvent
 
 
-def open_messages(messages: Sequence[Message], security: Security, door: str) -> tuple[list[Arrived], list[Letter]]:
-    """Decodes and verifies each message; what cannot be read or trusted becomes a letter with its original bytes."""
+def open_messages(
+    messages: Sequence[Message], security: Security, erps: Collection[str], door: str
+) -> tuple[list[Arrived], list[Letter]]:
+    """Decodes and verifies each message; what cannot be read or trusted, or is not its sender's to say (`erps` are the
+    sources of the ERPs in the settings), becomes a letter with its original bytes."""
     arrived: list[Arrived] = []
     letters: list[Letter] = []
     for message in messages:
@@ -28,6 +32,10 @@ def open_messages(messages: Sequence[Message], security: Security, door: str) ->
             verify(message, security, event.source)
         except Refused as refused:
             letters.append(_unreadable(message, refused, door))
+            continue
+        finding = objection(event, erps)
+        if finding is not None:
+            letters.append(_not_its_own(message, event, finding, door))
             continue
         if GIVEN_UP in message.headers:
             letters.append(_given_up(message, event, door))
@@ -46,8 +54,19 @@ def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
         body=message.body,
         content_type=message.headers.get("content-type", "application/json"),
         findings=refused.findings,
-        sent_as=(message.headers.get("outbox-source", ""), message.headers.get("outbox-id", "")),
+        sent_as=_sent_as(message),
     )
+
+
+def _sent_as(message: Message) -> tuple[str, str]:
+    return message.headers.get("outbox-source", ""), message.headers.get("outbox-id", "")
+
+
+def _not_its_own(message: Message, event: AnyEvent, finding: Finding, door: str) -> Letter:
+    """Says what it is about, and leaves the event's key to whoever may say it."""
+    letter = Letter.about(event, message.body, door, finding.code, sentence([finding]), keyed=False)
+    letter.findings, letter.sent_as = [finding], _sent_as(message)
+    return letter
 
 
 def _given_up(message: Message, event: AnyEvent, door: str) -> Letter:
@@ -70,14 +89,14 @@ def same_event(tx: Connection, arrived: Arrived) -> bool:
     return body is not None and parse_event(bytes(body)) == arrived.event
 
 
-def same_content(tx: Connection, document: Document, event: AnyEvent) -> bool:
-    """True where the version that counts has the same data, whatever event brought it."""
+def same_content(tx: Connection, document_id: int, sha256: str, event: AnyEvent) -> bool:
+    """True where the version that counts, which came as bytes of this hash, has the data of the event."""
     body = tx.scalar(
         text(
             "SELECT body FROM inbox WHERE document_id = :document_id AND version = :version"
             " AND sha256 = :sha256 ORDER BY id LIMIT 1"
         ),
-        {"document_id": document.id, "version": document.version, "sha256": document.sha256},
+        {"document_id": document_id, "version": event.version, "sha256": sha256},
     )
     if body is None:
         return False

@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 from connector.translate.book import Book
 from connector.translate.draft import NO_TERMS, Draft, Refusal, Source
-from connector.translate.reference import make_reference
+from connector.translate.reference import LENGTH_MAX, make_reference, reference_name
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.amount import QUANTA
 from contracts.expense import AdvanceClaim, ExpenseReport
@@ -23,6 +23,7 @@ def to_advance_voucher(
     *,
     paid_rate: Decimal | None = None,
     released: Decimal | None = None,
+    reference_max: int = LENGTH_MAX,
 ) -> Voucher | Refusal:
     """Debits the advance and credits the bank; on a return the other way round. A return in another currency takes the
     advance down at `paid_rate`, the rate it was paid at (by exactly `released` where that is given), and books the
@@ -62,6 +63,7 @@ def to_advance_voucher(
         draft.on_role(role, side, amount, source, in_currency)
     if draft.findings:
         return Refusal(tuple(dict.fromkeys(draft.findings)), tuple(dict.fromkeys(draft.waits_for)))
+    kind = DOCUMENT_TYPE if isinstance(advance, AdvancePaid) else "return"
     order = [role for _, role, _, _ in moves]  # What moved first, whatever the order of the rules.
     lines = sorted(draft.lines(), key=lambda line: order.index(line.role))
     if not lines:
@@ -69,8 +71,10 @@ def to_advance_voucher(
         return Refusal((Finding("MAP-212", "data.amount", expected, f"{money:f}", fix),))
     return Voucher.of(
         company=advance.company,
-        # An advance and a report may have the same number; their references must differ.
-        reference=make_reference(advance.company, f"advance {advance.number}", advance.version, "post"),
+        # An advance may be paid and given back at the same version.
+        reference=make_reference(
+            advance.company, reference_name(kind, advance.number), advance.version, "post", reference_max
+        ),
         document=DocumentRef(DOCUMENT_TYPE, advance.number, advance.version),
         date=on,
         currency=view.currency,

@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Literal
 
 LENGTH_MIN = 20
+LENGTH_MAX = 32
 _HASH_CHARACTERS = 16  # 80 bits: ten million documents meet once in ten billion such ledgers.
 _PLAIN_COMPANY = re.compile(r"[A-Z0-9]+").fullmatch  # A dash inside a company would let two documents meet.
 _PLAIN_NUMBER = re.compile(r"[A-Z0-9-]+").fullmatch
@@ -15,7 +16,7 @@ _OTHER = re.compile(r"[^A-Z0-9]+")
 
 
 def make_reference(
-    company: str, number: str, version: int, purpose: Literal["post", "reverse"], max_length: int = 32
+    company: str, number: str, version: int, purpose: Literal["post", "reverse"], max_length: int = LENGTH_MAX
 ) -> str:
     """`C01-EXP2025-0017-V1`, and `-R` at the end for its reversal; characters are A-Z, 0-9 and dash only.
 
@@ -37,3 +38,11 @@ def make_reference(
     )  # The same for both purposes, so that the pair looks like one.
     head = readable[-room:].strip("-") if room > 0 else ""
     return f"{head}-X{digest}{end}" if head else f"X{digest}{end}"
+
+
+def reference_name(kind: str, number: str) -> str:
+    """What stands for a document in its references: the number of a report, and of anything else its kind before the number.
+
+    So an advance, what is given back of it and a report of one number have three names: no number holds a blank.
+    """
+    return number if kind == "expense.report" else f"{kind} {number}"

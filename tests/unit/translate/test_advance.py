@@ -133,6 +133,21 @@ def test_an_advance_and_a_report_of_one_number_have_two_references() -> None:
     assert voucher.reference != "C01-ADV1-V1"
 
 
+def test_a_payment_and_a_return_at_one_version_have_two_references() -> None:
+    payment, back = to_advance_voucher(paid(), BOOK), to_advance_voucher(returned(), BOOK)
+
+    assert isinstance(payment, Voucher)
+    assert isinstance(back, Voucher)
+    assert payment.reference != back.reference
+
+
+def test_a_reference_is_as_short_as_the_erp_needs_it() -> None:
+    voucher = to_advance_voucher(paid(), BOOK, reference_max=20)
+
+    assert isinstance(voucher, Voucher)
+    assert len(voucher.reference) <= 20
+
+
 def test_a_return_takes_off_exactly_what_the_ledger_says() -> None:
     answer = to_advance_voucher(
         returned(**dollars("7.12")), BOOK, paid_rate=Decimal("7.10"), released=Decimal("142.01")
