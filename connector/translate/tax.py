@@ -18,12 +18,14 @@ _ONE = Decimal(1)
 
 
 class Deduction(NamedTuple):
-    """What leaves the cost of a line as tax, in the line's currency: `tax` in all, of it `non_deductible`; the rest goes to `role`."""
+    """What leaves the cost of a line as tax, in the line's currency: `tax` in all, of it `non_deductible`; the rest goes to
+    `role`. `whole` is the tax of the invoice, where the line claims a part of it."""
 
     tax: Decimal
     non_deductible: Decimal
     role: Role
     row: TaxRow
+    whole: Decimal
 
 
 class Claims:
@@ -84,14 +86,14 @@ def deduct(
     if isinstance(whole, Finding):
         return whole
     if counted == total:
-        return Deduction(whole, whole - _part(whole, row.deductible), _role(invoice, row), row)
+        return Deduction(whole, whole - _part(whole, row.deductible), _role(invoice, row), row, whole)
     spans = [(before, before + counted)] if name is None else claims.cut(name, before, before + counted)
     tax = deductible = _ZERO
     for start, end in spans:
         low, high = _up_to(start, whole, total), _up_to(end, whole, total)
         tax += high - low
         deductible += _part(high, row.deductible) - _part(low, row.deductible)
-    return Deduction(tax, tax - deductible, _role(invoice, row), row)
+    return Deduction(tax, tax - deductible, _role(invoice, row), row, whole)
 
 
 def _tax(invoice: Invoice, row: TaxRow, total: Decimal, unit: Decimal) -> Decimal | Finding:

@@ -238,6 +238,8 @@ def _taken(line: Line, deduction: Deduction | None) -> tuple[str, str]:
             f"tax {deduction.tax:f} inside the ticket at {row.rate:f}",
             f"票面内含税额 {deduction.tax:f}（税率 {row.rate:f}）",
         )
+    if deduction.tax != deduction.whole:
+        en, zh = f"{en}, of {deduction.whole:f} on all of it", f"{zh}，整张发票税额 {deduction.whole:f}"
     if waits:
         en, zh = f"{en}, not certified yet", f"{zh}，尚未勾选认证"
     return f"{en}{partly}", f"{zh}{partly_zh}"

@@ -274,6 +274,24 @@ def test_a_role_whose_only_condition_fails_waits_for_another_rule(tmp_path: Path
     assert refusal.waits_for == (f"rule:{name.replace('-', '_')}",)
 
 
+def test_the_tax_of_a_part_is_explained_by_that_of_the_whole_invoice(book: Book) -> None:
+    invoice = {
+        "kind": "vat_special",
+        "number": "2544",
+        "total": "105.00",
+        "net": "99.05",
+        "tax": "5.95",
+        "certified": True,
+    }
+
+    explained = explain(one_line(amount="35.00", invoice=invoice), book)
+
+    assert not isinstance(explained, Refusal)
+    (reason,) = next(line.reasons for line in explained[1] if line.rule == "input-tax")
+    assert reason.said("en").endswith("tax 1.98 as stated on the vat_special invoice, of 5.95 on all of it")
+    assert reason.said("zh").endswith("注明税额 1.98，整张发票税额 5.95")
+
+
 PAIR = """
 pairs:
   - id: extra
