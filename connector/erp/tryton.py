@@ -299,8 +299,11 @@ class Tryton:
 
     def _undone(self, reference: str, move_id: int) -> dict[str, Any] | None:
         """The move that takes this one back, whoever made it."""
-        by_origin = self._cancellations([move_id]).get(move_id)
-        return by_origin or next(iter(self._moves([reference]).get(reference, ())), None)
+        return next(iter(self._reversals(reference, move_id)), None)
+
+    def _reversals(self, reference: str, move_id: int) -> list[dict[str, Any]]:
+        """The moves that take this one back, by what they name or by our reference."""
+        return [*self._cancellations([move_id]).get(move_id, ()), *self._moves([reference]).get(reference, ())]
 
     def _cancel(self, reference: str, move_id: int) -> None:
         """Tryton's own wizard: it copies the move with negative amounts, posts it and reconciles both."""
@@ -320,7 +323,10 @@ class Tryton:
         if isinstance(values, Outcome):
             return values
         created = self._client.call("model.account.move.create", [{**values, "origin": f"account.move,{move_id}"}])
-        self._client_post(created)
+        if all(move["id"] in created for move in self._reversals(delivery.reference, move_id)):
+            self._client_post(created)
+        else:
+            self._discard(created)  # Somebody else took it back meanwhile: as in `_step_back`, theirs counts.
         return None
 
     def _moves(self, references: Iterable[str], lines: Sequence[str] = LINE_FIELDS) -> dict[str, list[dict[str, Any]]]:
@@ -336,14 +342,17 @@ class Tryton:
             found.setdefault(row["description"], []).append(row)
         return found
 
-    def _cancellations(self, ids: Sequence[int]) -> dict[int, dict[str, Any]]:
-        """The moves that cancel these, by the id of the cancelled one."""
+    def _cancellations(self, ids: Sequence[int]) -> dict[int, list[dict[str, Any]]]:
+        """The moves that cancel these, oldest first, by the id of the cancelled one."""
         if not ids:
             return {}
         domain = [["origin", "in", [f"account.move,{move_id}" for move_id in ids]]]
         fields = [*FIELDS, *LINE_FIELDS, "origin"]
-        rows = self._client.read("model.account.move.search_read", domain, 0, None, [["id", "DESC"]], fields)
-        return {int(row["origin"].split(",")[1]): row for row in rows}
+        rows = self._client.read("model.account.move.search_read", domain, 0, None, [["id", "ASC"]], fields)
+        found: dict[int, list[dict[str, Any]]] = {}
+        for row in rows:
+            found.setdefault(int(row["origin"].split(",")[1]), []).append(row)
+        return found
 
     def _discard(self, ids: Iterable[int]) -> None:
         """Takes drafts away. Where that fails a draft stays, which counts nowhere and is found by its reference."""

@@ -30,6 +30,7 @@ class HttpFaults:
 
     `next(fault, match, times)` arms a fault for the next matching calls. A call that is refused or lost as a request never
     reaches the system; one whose answer is lost or cut has been done there. `labelled` counts the calls `label` matches.
+    `meanwhile(match, act)` holds the next matching call back until `act` is done, as if its worker had been paused.
     """
 
     def __init__(self, target: str, *, label: Match | None = None) -> None:
@@ -38,6 +39,7 @@ class HttpFaults:
         self.labelled = 0
         self._label = label
         self._rules: list[_Rule] = []
+        self._paused: list[tuple[Match, Callable[[], object]]] = []
         self._authorisations: set[str] = set()
         self._expired: set[str] = set()
         self._lock = threading.Lock()
@@ -58,6 +60,19 @@ class HttpFaults:
         with self._lock:
             self._rules.append(_Rule(match, fault, times))
 
+    def meanwhile(self, match: Match, act: Callable[[], object]) -> None:
+        """Before the next call that matches reaches the system, `act` happens; its own calls are not held back."""
+        with self._lock:
+            self._paused.append((match, act))
+
+    def wait(self, path: str, body: bytes) -> None:
+        """Does what is to happen before this call."""
+        with self._lock:
+            due = [paused for paused in self._paused if paused[0](path, body)][:1]
+            self._paused = [paused for paused in self._paused if paused not in due]
+        for _, act in due:
+            act()
+
     def expire(self) -> None:
         """From now on every Authorization seen so far is answered 401."""
         with self._lock:
@@ -67,6 +82,7 @@ class HttpFaults:
         """Takes back what is armed and not yet met."""
         with self._lock:
             self._rules.clear()
+            self._paused.clear()
 
     def pick(self, path: str, body: bytes, authorisation: str) -> HttpFault | None:
         """The fault this call meets."""
@@ -126,6 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, _Server)
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        server.faults.wait(self.path, body)
         fault = server.faults.pick(self.path, body, self.headers.get("authorization") or "")
         match fault:
             case "lose_request":

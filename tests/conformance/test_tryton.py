@@ -115,6 +115,22 @@ class TestTryton(ErpConformance):
         assert (first.posted_on, first.total) == (date(2026, 3, 5), "-88.00")
         assert rig.live(voucher.reference) == 0
 
+    def test_two_workers_that_take_back_a_voucher_of_a_closed_period_leave_one_red_letter(
+        self, rig: ErpRig, february: Callable[[], None]
+    ) -> None:
+        adapter, voucher = rig.open(), rig.voucher("88.00", day=date(2026, 2, 10))
+        receipt = posted(deliver(adapter, voucher))
+        february()
+        reference = f"{voucher.reference}-R"
+        delivery = Delivery(reference, voucher.reversed(reference, date(2026, 3, 5)), 1, receipt)
+        others: list[Any] = []
+        faults(rig).meanwhile(rig.creates, lambda: others.append(rig.open().reverse(replace(delivery, attempt=2))))
+
+        woken = posted(adapter.reverse(delivery))
+
+        assert woken == posted(others[0])
+        assert (rig.live(voucher.reference), rig.live(reference)) == (0, 1)
+
     def test_a_period_closed_after_the_lookup_is_named_all_the_same(
         self, rig: ErpRig, february: Callable[[], None]
     ) -> None:
