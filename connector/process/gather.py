@@ -32,12 +32,15 @@ def gather(
     *,
     lock: bool = True,
 ) -> Facts:
-    """What is known about these reports and documents. With `lock`, balances stay as they are until the transaction
-    ends, and whoever locks writes them back (`balances.write`)."""
+    """What is known about these reports and documents. With `lock`, periods and balances stay as they are until the
+    transaction ends, and whoever locks writes the balances back (`balances.write`)."""
+    events = list(events)
     companies = {report.company for report in reports} | {event.company for event in events}
     facts = Facts()
     if not companies:
         return facts
+    if lock:
+        periods.hold(tx, companies, changing={event.company for event in events if event.kind == "master.period"})
     facts.periods = periods.of_all(tx, companies)
     if document_ids:
         facts.year_accepted = periods.accepted(tx, document_ids)
