@@ -18,7 +18,7 @@ from tests.support.wait import until
 
 ROOT = Path(__file__).parents[2]
 OAERP = str(Path(sys.executable).parent / "oaerp")
-STOP_S = 30
+STOP_S = 120
 
 
 class Terminal:
@@ -47,7 +47,7 @@ class Terminal:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
         )
 
     def start(self, *arguments: str, log: Path | None = None) -> subprocess.Popen[str]:
@@ -74,7 +74,7 @@ class Terminal:
         log = self.folder / "up.log"
         child = self.start("--home", home, "up", log=log)
         try:
-            yield lambda condition: (until(condition, 60, lambda: log.read_text(errors="replace")[-3000:]), None)[1]
+            yield lambda condition: (until(condition, 120, lambda: log.read_text(errors="replace")[-3000:]), None)[1]
             child.terminate()
             assert child.wait(STOP_S) == 0, log.read_text(errors="replace")[-3000:]
         finally:

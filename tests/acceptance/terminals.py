@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support.wait import until
 
-STOP_S = 30
+STOP_S = 120
 _MASKS = (r"\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\d\.\d+)?", r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{12}\b", r"\s*…\s*")
 _BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<kind>\w+)\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -59,7 +59,7 @@ class Terminals:
                 self._up = subprocess.Popen(commands.split(), cwd=self.folder, env=self.env, stdout=log, stderr=log)
             return
         typed = ["bash", "-euo", "pipefail", "-c", commands]
-        done = subprocess.run(typed, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(typed, cwd=self.folder, env=self.env, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0 or is_question(commands), f"{commands}\n{done.stdout}\n{done.stderr}"
         self.shown = " ".join(f"{done.stdout}\n{done.stderr}".split())
 
@@ -75,7 +75,7 @@ class Terminals:
             self.type(commands)
             return False
 
-        until(said, 60, lambda: f"{expected}\nin\n{self.shown}", every_s=0.3)
+        until(said, 120, lambda: f"{expected}\nin\n{self.shown}", every_s=0.3)
 
     def stop(self) -> int:
         """Ctrl-C in the second terminal; gives the exit code."""

@@ -154,7 +154,7 @@ def test_what_comes_over_http_and_what_lies_in_a_watched_folder_is_booked(termin
         until(lambda: len(terminal.query("home", booked)) == 2, STOP_S, log.read_text)
         assert terminal.query("home", booked) == [("C01-EXP-1-V1",), ("C01-EXP-5-V1",)]
         child.terminate()
-        assert child.wait(10) == 0, log.read_text()
+        assert child.wait(STOP_S) == 0, log.read_text()
     finally:
         child.kill()
         child.wait()

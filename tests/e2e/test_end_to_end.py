@@ -26,11 +26,11 @@ from tests.support.tryton import Move, Tryton
 from tests.support.wait import until
 
 EXPENSES, DOCUMENTS = 12, 200
-DEADLINE_S = 150
+DEADLINE_S = 600
 KINDS = ("accomodation", "transport", "food", "communication")
 # A killed worker is noticed, and the ERP asked about its calls, within seconds instead of minutes.
 SHORT = {
-    "OAERP_DELIVERY__LEASE_S": "10",
+    "OAERP_DELIVERY__LEASE_S": "20",
     "OAERP_DELIVERY__SETTLE_S": "3",
     "OAERP_DELIVERY__TICK_S": "1",
     "OAERP_OUTBOX__RESEND_AFTER_S": "5",

@@ -31,7 +31,7 @@ class Proxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
-        assert self._ready.wait(5), "the proxy did not start"
+        assert self._ready.wait(60), "the proxy did not start"
 
     @property
     def mode(self) -> Mode:
@@ -105,7 +105,7 @@ class Proxy:
     def close(self) -> None:
         """Ends everything."""
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(60)
 
     def __enter__(self) -> Self:
         return self

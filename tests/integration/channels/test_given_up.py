@@ -41,7 +41,7 @@ def fail_together(rig: ChannelRig, count: int) -> None:
 
 def next_batch(channel: Channel) -> list[Message]:
     taken: list[Message] = []
-    until(lambda: taken.extend(channel.receive(10, 0.05)) or taken, 15, "a batch")  # type: ignore[func-returns-value]
+    until(lambda: taken.extend(channel.receive(10, 0.05)) or taken, 60, "a batch")  # type: ignore[func-returns-value]
     return taken
 
 

@@ -347,7 +347,7 @@ def test_watching_reads_what_comes_and_stops_when_told(watched: Watched) -> None
     )
     thread.start()
     watched.put("a.json", body("A"))
-    assert seen.wait(20)
+    assert seen.wait(60)
     stop.set()
     thread.join(20)
 
@@ -370,7 +370,7 @@ def test_watching_goes_on_after_the_ledger_was_away(watched: Watched) -> None:
         target=watch, args=(watched.folder, accept, watched.refuse, stop), kwargs={"tick_s": 0.01}
     )
     thread.start()
-    assert seen.wait(20)
+    assert seen.wait(60)
     stop.set()
     thread.join(20)
 

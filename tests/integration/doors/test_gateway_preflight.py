@@ -19,7 +19,7 @@ def ask(
 ) -> httpx2.Response:
     with running(make_runtime(ledger, tokens=tokens)) as port:
         url = f"http://127.0.0.1:{port}/v1/preflight"
-        return httpx2.post(url, json=event, headers={"accept-language": language, **headers}, timeout=20)
+        return httpx2.post(url, json=event, headers={"accept-language": language, **headers}, timeout=60)
 
 
 def test_a_report_that_would_be_booked_is_answered_with_its_voucher(local_ledger: Ledger) -> None:

@@ -59,7 +59,7 @@ def test_the_second_of_two_at_once_waits_for_the_first(ledger: Ledger) -> None:
     with ledger.begin() as tx:
         idempotency.seen(tx, "s", "k", "a" * 64)
         thread.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         idempotency.remember(tx, "s", "k", 202, b"first")
     thread.join(30)
 

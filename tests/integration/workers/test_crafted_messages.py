@@ -26,7 +26,7 @@ from tests.support.wait import until
 KEY = SecretStr("k1:" + base64.b64encode(b"a key of thirty-two bytes length!").decode())
 WRONG = SecretStr("k1:" + base64.b64encode(b"another key of the same length!!!").decode())
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture(params=["rabbitmq", "redis_server"])
@@ -109,17 +109,17 @@ def posted_or_planned(system: System, number: str) -> bool:
 def test_crafted_messages_are_parked_and_the_worker_lives(system: System, broker: Broker) -> None:
     worker = system.start("worker")
     send_event(broker, good("BEFORE-1"))
-    until(lambda: posted_or_planned(system, "BEFORE-1"), 30, system.logs)
+    until(lambda: posted_or_planned(system, "BEFORE-1"), 120, system.logs)
 
     crafted = send_raw(broker)
     send_event(broker, good("AFTER-1"))
 
     until(
         lambda: system.count("SELECT count(*) FROM dead_letters") >= crafted,
-        60,
+        120,
         lambda: f"{system.rows('SELECT message, substr(body, 1, 60) FROM dead_letters')} of {crafted} {system.logs()}",
     )
-    until(lambda: posted_or_planned(system, "AFTER-1"), 30, system.logs)
+    until(lambda: posted_or_planned(system, "AFTER-1"), 120, system.logs)
     assert system.count("SELECT count(*) FROM dead_letters") == crafted
     assert worker.poll() is None
     kept = [bytes(row[0]) for row in system.rows("SELECT body FROM dead_letters")]
@@ -144,10 +144,10 @@ def test_forged_unsigned_and_expired_events_are_parked_and_a_replayed_one_has_on
 
     send_event(broker, *messages.values(), changed, genuine, genuine, genuine)
 
-    until(lambda: posted_or_planned(system, "GENUINE-1"), 30, system.logs)
+    until(lambda: posted_or_planned(system, "GENUINE-1"), 120, system.logs)
     until(
         lambda: system.count("SELECT count(*) FROM dead_letters") == 5,
-        30,
+        120,
         lambda: f"{system.rows('SELECT message FROM dead_letters')} {system.logs()}",
     )
     codes = sorted(row[0] for row in system.rows("SELECT code FROM dead_letters"))

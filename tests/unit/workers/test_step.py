@@ -81,12 +81,12 @@ def loop(runtime: Runtime, bell: Bell) -> Iterator[EventLoop]:
 def test_a_batch_is_held_while_the_ledger_is_away_and_applied_when_it_is_back(
     runtime: Runtime, bell: Bell, loop: EventLoop
 ) -> None:
-    until(lambda: runtime.tries >= 3, 10, "it tries again")
+    until(lambda: runtime.tries >= 3, 60, "it tries again")
     assert runtime.channels == 1
 
     runtime.failing = False
 
-    until(lambda: len(runtime.applied) == 5, 10, "the batch is applied")
+    until(lambda: len(runtime.applied) == 5, 60, "the batch is applied")
     assert runtime.channels == 1
     assert set(bell.wanted) == {("oaerp.deliver", "C01")}
 
@@ -94,15 +94,15 @@ def test_a_batch_is_held_while_the_ledger_is_away_and_applied_when_it_is_back(
 def test_a_loop_told_to_end_gives_back_what_it_holds(runtime: Runtime, bell: Bell) -> None:
     loop = EventLoop(runtime, bell)  # type: ignore[arg-type]
     loop.start()
-    until(lambda: runtime.tries >= 1, 10, "it holds a batch")
+    until(lambda: runtime.tries >= 1, 60, "it holds a batch")
 
     ending = threading.Thread(target=loop.stop)
     ending.start()
-    ending.join(5)
+    ending.join(60)
 
     assert not loop.is_alive()
     runtime.failing = False
     other = EventLoop(runtime, bell)  # type: ignore[arg-type]
     other.start()
-    until(lambda: sorted(runtime.applied) == [b"0", b"1", b"2", b"3", b"4"], 10, "another loop takes it over")
+    until(lambda: sorted(runtime.applied) == [b"0", b"1", b"2", b"3", b"4"], 60, "another loop takes it over")
     other.stop()
