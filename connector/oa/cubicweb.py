@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt, RefusedChange, Status
@@ -71,7 +72,7 @@ class Cubicweb:
         for eid in sorted(seen, key=lambda eid: (seen[eid], eid)):
             found = details.get(eid)
             if found is None:
-                continue  # Deleted between two queries: the watch below tells.
+                continue  # Deleted or moved meanwhile: the watch below tells, or the next page.
             self._tell(found, changes, refused)
             if found.state == "accepted":
                 watched[eid] = (self._number(found), found.modified_at)
@@ -132,7 +133,7 @@ class Cubicweb:
         return [Row(Key(moment(at), line), eid) for line, at, eid in rows]
 
     def _details(self, eids: Sequence[int]) -> dict[int, Accepted]:
-        """What the OA holds about these expenses now."""
+        """What the OA holds about these expenses now; without those that somebody deletes or moves meanwhile."""
         if not eids:
             return {}
         listed = ", ".join(str(int(eid)) for eid in sorted(eids))
@@ -141,18 +142,28 @@ class Cubicweb:
             "Any X, T, N, M, UL, UF, US WHERE X is Expense, X title T, X in_state S, S name N, X modification_date M,"
             f" X created_by U?, U login UL, U firstname UF, U surname US, {only}"
         )
-        steps = self._client.read(
-            f"Any X, N, D ORDERBY X, I WHERE X is Expense, I wf_info_for X, I to_state S, S name N, I creation_date D, {only}"
-        )
+        before = self._steps(only)
         lines = self._client.read(
             "Any X, L, T, D, Y, A, TX, TC, C, R, PL, UL, UF, US ORDERBY X, L WHERE X is Expense, X has_lines L, L title T, L diem D,"
             " L type Y, L amount A, L taxes TX, L taxes_currency TC, L currency C, L exchange_rate R, L paid_by P, P label PL,"
             f" P associated_to U?, U login UL, U firstname UF, U surname US, {only}"
         )
+        after = self._steps(only)
+        # Lines read while somebody moved the expense may be what nobody accepted: the next page tells of it, moved.
         return {
-            head[0]: Accepted.of(head, [s for s in steps if s[0] == head[0]], [li for li in lines if li[0] == head[0]])
+            head[0]: Accepted.of(head, before.get(head[0], []), [line for line in lines if line[0] == head[0]])
             for head in heads
+            if before.get(head[0]) == after.get(head[0])
         }
+
+    def _steps(self, only: str) -> dict[int, list[list[Any]]]:
+        """What was done to each expense in its workflow, in order."""
+        steps: dict[int, list[list[Any]]] = {}
+        for step in self._client.read(
+            f"Any X, N, D ORDERBY X, I WHERE X is Expense, I wf_info_for X, I to_state S, S name N, I creation_date D, {only}"
+        ):
+            steps.setdefault(step[0], []).append(step)
+        return steps
 
     def _tell(self, found: Accepted, changes: list[Change], refused: list[RefusedChange]) -> None:
         if found.state == "accepted":

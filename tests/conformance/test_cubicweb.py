@@ -82,6 +82,11 @@ class Office:
             )
         )
 
+    def raise_to(self, number: str, amount: float) -> None:
+        """Another amount in the lines of an expense."""
+        lines = "SET L amount %(a)s WHERE X has_lines L, X eid %(x)s"
+        self.client.write((lines, {"a": amount, "x": int(number[2:])}))
+
     def notes(self, number: str) -> Sequence[str]:
         ((description,),) = self.client.read("Any D WHERE X eid %(x)s, X description D", x=int(number[2:]))
         return [line for line in (description or "").splitlines() if line.startswith("[ERP]")]
@@ -237,6 +242,26 @@ def test_an_expense_accepted_while_the_oa_is_asked_is_told_as_accepted_and_never
     told = [(change.event.type, change.event.id) for change in [*first, *later] if change.event.number == number]
     assert {kind for kind, _ in told} == {"expense.report.approved.v1"}
     assert len({event_id for _, event_id in told}) == 1
+
+
+def test_an_expense_taken_back_and_raised_while_the_oa_is_asked_is_never_told_as_approved_with_the_new_amount(
+    cubicweb: Any, office: Office
+) -> None:
+    number = office.hand_in(amount=10.0, taxes=0.0)
+
+    def take_back_and_raise() -> None:
+        office.take_back(number)
+        office.raise_to(number, 9999.0)
+
+    with HttpFaults(cubicweb.url) as proxy:
+        adapter = adapter_of(cubicweb, proxy.url)
+        proxy.meanwhile(lambda path, body: b"has_lines L, L title" in body, take_back_and_raise)
+        first, cursor = drained(adapter, None)
+        later, _ = drained(adapter, cursor)
+        adapter.close()
+
+    told = [change.event.type for change in [*first, *later] if change.event.number == number]
+    assert set(told) == {"expense.report.withdrawn.v1"}
 
 
 def test_a_wrong_key_is_the_administrators_matter(cubicweb: Any) -> None:
