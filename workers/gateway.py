@@ -40,7 +40,7 @@ from starlette.routing import Route
 from connector.adapter import Adapter, Change
 from connector.bootstrap import Runtime
 from connector.ledger import idempotency
-from connector.oa.door import Accept, Taken, accept_each, is_away, take
+from connector.oa.door import Accept, Taken, accept_each, from_an_oa, is_away, take
 from connector.oa.piece import Piece
 from connector.oa.reading import JSON, read_array, read_one, too_many
 from connector.process.intake import Accepted, accept_in, refuse_in
@@ -255,7 +255,7 @@ class _Gateway:
             first = self._seen(tx, scope, key, sha256, 422)
             if first is not None:
                 return first
-            taken = list(take(read, _accept_in(tx), "http"))
+            taken = list(take(read, _accept_in(tx), "http", from_an_oa()))
             answer = _answer(taken, single, language)
             if key is not None and answer.status != 422:
                 idempotency.remember(tx, scope, key, answer.status, answer.body)

@@ -15,6 +15,7 @@ from connector.ledger import Ledger
 from connector.oa.piece import Piece
 from connector.process import intake
 from connector.process.intake import Accepted
+from connector.process.senders import objection
 from contracts import AnyEvent, Finding
 
 CHUNK = 500  # Events in one transaction.
@@ -85,14 +86,18 @@ def into_ledger(ledger: Ledger) -> tuple[Accept, Refuse]:
     return partial(intake.accept, ledger), refuse
 
 
-def for_company(company: str) -> Check:
-    """A check that an event is of this company and of an OA: whoever may use one company's door speaks for it alone."""
+def from_an_oa(company: str | None = None) -> Check:
+    """A check that an OA speaks, of its own affairs, and of this company where the door belongs to one. What an ERP says
+    comes from its adapter, or over the broker: whoever may hand in a report must not be able to say that it is booked."""
 
     def check(event: AnyEvent) -> Finding | None:
-        if event.company == company and event.system == "oa":
-            return None
-        expected = f"an event of an OA of company {company}"
-        return Finding("SEC-608", "source", expected, repr(event.source), "send it through its own company's door")
+        if event.system != "oa":
+            fix = "let the ERP's adapter tell of it, or publish it to the broker or with oaerp publish"
+            return Finding("SEC-608", "source", "an event of an OA", repr(event.source), fix)
+        if company not in (None, event.company):
+            expected = f"an event of an OA of company {company}"
+            return Finding("SEC-608", "source", expected, repr(event.source), "send it through its own company's door")
+        return objection(event, erps=())
 
     return check
 

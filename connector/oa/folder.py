@@ -27,7 +27,7 @@ from typing import Any, Literal
 from sqlalchemy.exc import SQLAlchemyError
 
 from connector.errors import ConnectorError
-from connector.oa.door import Accept, Refuse, Taken, for_company, take
+from connector.oa.door import Accept, Refuse, Taken, from_an_oa, take
 from connector.oa.reading import read_file
 from connector.settings import Folder
 from contracts import Finding, Refused
@@ -188,7 +188,7 @@ class _Taker:
         counts: Counter[str] = Counter()
         told: list[dict[str, Any]] = []
         bad: list[tuple[Taken, dict[str, Any]]] = []
-        for taken in take(pieces, self._accept, DOOR, for_company(self._folder.company)):
+        for taken in take(pieces, self._accept, DOOR, from_an_oa(self._folder.company)):
             counts[taken.status] += 1
             told.append(taken.as_dict())
             if taken.status == "refused":

@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from connector.adapter import Change, Delivery, Features, Outcome, Page, Receipt
 from connector.errors import ConnectorError, Misconfigured
-from connector.oa.door import for_company
+from connector.oa.door import from_an_oa
 from connector.outcomes import outcome_of
 from connector.settings import Security, System
 from contracts import Finding, Refused, parse_event
@@ -39,7 +39,7 @@ class WebhookOa:
         self._keys = [_key(secret) for secret in secrets]
         self._tolerance_s = security.tolerance_s
         self._clock = clock
-        self._check = for_company(system.company)
+        self._check = from_an_oa(system.company)
 
     def receive(self, headers: Mapping[str, str], body: bytes) -> Sequence[Change]:
         """The event, after its signature was found right over the raw bytes. Raises Refused: SEC-601 to SEC-603 where

@@ -33,13 +33,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What deciding needs: the ledger, the mapping book, who signs, who owns a field, which OAs listen, and the companies
-    whose ERP cannot take a voucher back."""
+    """What deciding needs: the ledger, the mapping book, who signs, which ERPs speak, who owns a field, which OAs listen,
+    and the companies whose ERP cannot take a voucher back."""
 
     ledger: Ledger
     book: Callable[[], Book]
     security: Security
     retry: Retry
+    erps: Collection[str]  # the sources of their events
     owners: master_data.Owners
     listening: Collection[str]
     irreversible: Collection[str] = ()
@@ -53,7 +54,7 @@ class Step:
         One message that cannot be processed never spoils the others: the batch is then taken one by one, and the
         culprit is parked.
         """
-        arrived, letters = open_messages(messages, self.security, door)
+        arrived, letters = open_messages(messages, self.security, self.erps, door)
         return self._apply(arrived, letters)
 
     def _apply(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:
@@ -139,7 +140,7 @@ class Step:
             master_data.apply(batch, document, records, self.owners, desk.facts)
         advances = [item for item in items if item.event.kind == "advance"]
         if advances:
-            advance.apply(batch, document, advances, desk.book, desk.facts)
+            advance.apply(batch, document, advances, desk)
 
     def _give_up(self, arrived: Sequence[Arrived], letters: Sequence[Letter], error: Exception) -> BatchResult:
         """Parks the one message that breaks our own code or the database, with the error."""

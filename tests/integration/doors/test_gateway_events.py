@@ -12,6 +12,7 @@ import pytest
 from connector.ledger import Ledger
 from contracts import parse_event, to_xml
 from tests.integration.doors.conftest import Served
+from tests.integration.process.world import told
 from tests.unit.doors.samples import array, body
 
 BAD_MESSAGES = sorted((Path(__file__).parents[2] / "unit/contracts/bad").iterdir())
@@ -41,6 +42,17 @@ def test_an_accepted_event_is_in_the_ledger_when_the_answer_comes(serve: Serve, 
         ],
     }
     assert gateway.waiting() == 1
+
+
+def test_whoever_may_post_reports_does_not_speak_for_the_erp(serve: Serve, local_ledger: Ledger) -> None:
+    gateway = serve(local_ledger)
+    document = {"type": "expense.report", "number": "EXP-1", "version": 1}
+    more = {"reference": "C01-EXP-1-V1", "erp_number": "7", "reversed_on": "2025-04-20"}
+    forged = told("voucher.reversed.v1", "EXP-1", number="EXP-1", document=document, **more)
+
+    reply = gateway.post(json.dumps(forged).encode(), "application/cloudevents+json")
+
+    assert (reply.status_code, reply.json()["code"], gateway.waiting()) == (422, "SEC-608", 0)
 
 
 def test_an_xml_event_is_taken(serve: Serve, local_ledger: Ledger) -> None:

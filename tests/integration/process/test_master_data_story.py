@@ -12,7 +12,7 @@ _ids = itertools.count(1)
 
 
 def employee(side: str, version: int, happening: str = "changed", **fields: Any) -> dict[str, Any]:
-    adapter = {"oa": "feishu", "erp": "tryton"}[side]
+    adapter = {"oa": "feishu", "erp": "file"}[side]
     at = f"2025-04-0{version}T00:00:00Z"
     return {
         "specversion": "1.0",

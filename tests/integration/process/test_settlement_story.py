@@ -85,6 +85,21 @@ def posted(number: str, kind: str = "expense.report") -> dict[str, Any]:
     return told("voucher.posted.v1", number, number=number, document=document, **more)
 
 
+@pytest.mark.parametrize("stranger", ["/erp/nobody/C01", "/oa/feishu/C01"])
+def test_a_stranger_does_not_take_a_voucher_back(world: World, stranger: str) -> None:
+    world.receive(report())
+    world.deliver()
+    document = {"type": "expense.report", "number": "EXP-1", "version": 1}
+    more = {"reference": "C01-EXP-1-V1", "erp_number": "7", "reversed_on": "2025-04-20"}
+
+    world.receive(told("voucher.reversed.v1", "EXP-1", stranger, number="EXP-1", document=document, **more))
+
+    world.receive(report(version=2, amount="70.00"))
+    world.deliver()
+    assert list(world.live()) == ["C01-EXP-1-V2"]
+    assert [(letter.code, letter.number) for letter in world.letters()] == [("SEC-610", "EXP-1")]
+
+
 def test_an_answer_that_comes_before_its_report_does_not_keep_the_report_out(world: World) -> None:
     world.receive(posted("EXP-1"))
 

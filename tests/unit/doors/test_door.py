@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import pytest
 from sqlalchemy.exc import DataError, OperationalError
 
 from connector.adapter import Change
-from connector.oa.door import CHUNK, for_company, take
+from connector.oa.door import CHUNK, from_an_oa, take
 from connector.oa.reading import read_array
 from connector.process.intake import Accepted
+from tests.integration.process.world import period
 from tests.unit.doors.samples import array, body
 
 
@@ -61,7 +63,26 @@ def test_events_of_another_company_do_not_come_through_a_company_s_door() -> Non
     ledger = Recorder()
     foreign = body("B").replace(b"C01", b"C02")
 
-    taken = list(take(read_array(array(body("A"), foreign)), ledger.accept, "test", for_company("C01")))
+    taken = list(take(read_array(array(body("A"), foreign)), ledger.accept, "test", from_an_oa("C01")))
 
     assert [one.status for one in taken] == ["accepted", "refused"]
     assert taken[1].findings[0].code == "SEC-608"
+
+
+def test_an_erp_is_not_heard_at_a_door_for_oas() -> None:
+    ledger = Recorder()
+    foreign = body("B").replace(b"/oa/feishu/", b"/erp/tryton/")
+
+    taken = list(take(read_array(array(body("A"), foreign)), ledger.accept, "test", from_an_oa()))
+
+    assert [one.status for one in taken] == ["accepted", "refused"]
+    assert taken[1].findings[0].code == "SEC-608"
+
+
+def test_an_oa_does_not_speak_for_the_erp_at_its_door() -> None:
+    posted = period("2025-04", "open") | {"source": "/oa/feishu/C01"}
+    ledger = Recorder()
+
+    (taken,) = take(read_array(array(json.dumps(posted).encode())), ledger.accept, "test", from_an_oa("C01"))
+
+    assert (taken.status, [finding.code for finding in taken.findings]) == ("refused", ["SEC-610"])
