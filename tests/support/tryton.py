@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -220,7 +220,10 @@ def running(databases: Databases) -> Iterator[Tryton]:
 
 def template(databases: Databases) -> str:
     """The name of the seeded database, made where this machine does not have it yet (about half a minute)."""
-    made_of = json.dumps([MODULES, _accounts()]).encode() + SEED.read_bytes() + real.requirements("tryton").read_bytes()
+    year = datetime.now(UTC).year  # The seed makes periods up to the next one.
+    made_of = (
+        json.dumps([MODULES, _accounts(), year]).encode() + SEED.read_bytes() + real.requirements("tryton").read_bytes()
+    )
     digest = hashlib.sha256(made_of).hexdigest()
     family = "oaerp_tryton_"
     name = f"{family}{digest[:12]}"
