@@ -295,11 +295,19 @@ def events_page(text: Texts) -> str:
         " document, `sequence` its version as text, `partitionkey` is `company/number`, `source` is"
         " `/oa/<adapter>/<company>` or `/erp/<adapter>/<company>`.\nAmounts, rates and shares are JSON strings.\nAn unknown"
         " field is refused.\nAn event is at most 256 KiB.\nThe JSON Schemas, the XSD and the AsyncAPI description stand in"
-        " `contracts/schema`, one example of a report and of its voucher in `contracts/examples`.\n",
+        " `contracts/schema`, one example of a report and of its voucher in `contracts/examples`.\n\nOnly an OA tells of"
+        " expense reports.\nOnly the company's own ERP, as it stands in the settings, tells of vouchers, payments and"
+        " periods; a bank's or treasury's payments are told under the ERP's source.\nAdvances and the other records may come"
+        " from either, an ERP being one of the settings.\nAnything else becomes a dead letter ([SEC-610](error-codes.md#SEC-610)).\n"
+        "HTTP, webhooks and watched folders hear OAs only ([SEC-608](error-codes.md#SEC-608)): what an ERP tells comes from its"
+        " adapter, over the broker, or with `oaerp publish`.\n",
         "zh": "# 事件\n\n每个事件都是结构化 JSON 的 CloudEvents 1.0 消息。\n`subject` 是单据号，`sequence` 是以文本表示的版本，"
         "`partitionkey` 是 `公司/单据号`，`source` 是 `/oa/<适配器>/<公司>` 或 `/erp/<适配器>/<公司>`。\n"
         "金额、汇率和比例都是 JSON 字符串。\n未知字段会被拒绝。\n单个事件不超过 256 KiB。\n"
-        "JSON Schema、XSD 和 AsyncAPI 描述在 `contracts/schema`，报销单及其凭证的示例在 `contracts/examples`。\n",
+        "JSON Schema、XSD 和 AsyncAPI 描述在 `contracts/schema`，报销单及其凭证的示例在 `contracts/examples`。\n\n"
+        "报销单只能由 OA 告知。\n凭证、付款与会计期间只能由设置中该公司自己的 ERP 告知；银行或资金系统的付款以该 ERP 的来源告知。\n"
+        "借款和其他记录两边都可告知，其中 ERP 须在设置中。\n其余一律成为死信（[SEC-610](error-codes.md#SEC-610)）。\n"
+        "HTTP、Webhook 和受监视的文件夹只听 OA（[SEC-608](error-codes.md#SEC-608)）：ERP 的事件来自其适配器、消息中间件或 `oaerp publish`。\n",
     }
     columns = {"en": ("field", "required"), "zh": ("字段", "必填")}
     yes_no = {"en": ("yes", ""), "zh": ("是", "")}
