@@ -121,12 +121,12 @@ def test_a_bad_file_is_rejected_with_its_code_and_its_bytes_are_kept(watched: Wa
 
 
 def test_a_file_still_being_written_is_left_alone(tmp_path: Path, local_ledger: Ledger) -> None:
-    watched = Watched(tmp_path / "oa", local_ledger, quiet_s=5)
+    watched = Watched(tmp_path / "oa", local_ledger, quiet_s=300)
     path = watched.put("a.json", body("A"))
     os.utime(path, (0, 0))  # Copied with its old times: only when it was written here counts.
 
     assert watched.scan(later_s=1) == ScanResult([], ["a.json"])
-    assert [file.status for file in watched.scan(later_s=6).files] == ["accepted"]
+    assert [file.status for file in watched.scan(later_s=301).files] == ["accepted"]
 
 
 @pytest.mark.parametrize("name", ["a.json.tmp", "a.json.part", ".a.json", "a.json~", "A.JSON.TMP"])
