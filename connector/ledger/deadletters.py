@@ -263,7 +263,11 @@ def replay(tx: Connection, letter_id: int, *, actor: str, reason: str = "replaye
     the second is refused. Gives a sentence that says what happens now."""
     letter = _open(tx, letter_id)
     if letter.write_back_id is not None:
-        said = write_backs.again(tx, letter.write_back_id)
+        if not write_backs.again(tx, letter.write_back_id):
+            raise NotOpen(
+                f"the OA was told something later about {letter.number} since: discard dead letter {letter_id}"
+            )
+        said = "the OA is told again"
     elif letter.posting_id is not None:
         said = _replay_posting(tx, letter)
     elif letter.event_id is not None and _in_inbox(tx, letter):

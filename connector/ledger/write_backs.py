@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.engine import Connection
 
 from connector.ledger.sql import now_plus, now_text, table_of
+from connector.ledger.tables import write_backs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,29 @@ def claim_due(tx: Connection, system: str, limit: int, lease_s: float, worker: s
     return sorted(claims, key=lambda claim: claim.id)
 
 
+def before(tx: Connection, claims: Sequence[WriteBack]) -> dict[int, list[str]]:
+    """The statuses of the same document from before each claim, by the claim's id."""
+    w = write_backs.c
+    documents = [claim.document_id for claim in claims]
+    rows = tx.execute(select(w.id, w.document_id, w.status).where(w.document_id.in_(documents)).order_by(w.id)).all()
+    return {
+        claim.id: [row.status for row in rows if row.document_id == claim.document_id and row.id < claim.id]
+        for claim in claims
+    }
+
+
+def hand_back(tx: Connection, claim: WriteBack) -> bool:
+    """Ends a claim whose call was never begun, as if it had not been made. False where it was lost, as for `move`."""
+    changed = tx.execute(
+        text(
+            "UPDATE write_backs SET state = 'PENDING', attempts = attempts - 1, lease_owner = NULL, lease_until = NULL,"
+            f" next_at = {now_text(tx)} WHERE id = :id AND epoch = :epoch AND state = 'SENDING'"
+        ),
+        {"id": claim.id, "epoch": claim.epoch},
+    )
+    return changed.rowcount == 1
+
+
 def move(
     tx: Connection,
     claim: WriteBack,
@@ -94,8 +118,14 @@ def move(
     return changed.rowcount == 1
 
 
-def again(tx: Connection, write_back_id: int) -> str:
-    """A person has the OA told once more."""
+def again(tx: Connection, write_back_id: int) -> bool:
+    """A person has the OA told once more. False where it was told something later about the document since, or is being
+    told: a status never goes backward."""
+    w = write_backs.c
+    document_id = select(w.document_id).where(w.id == write_back_id).scalar_subquery()
+    rows = tx.execute(select(w.id, w.state).where(w.document_id == document_id).with_for_update()).all()
+    if any(row.id > write_back_id and row.state in ("SENDING", "DONE") for row in rows):
+        return False
     tx.execute(
         text(
             f"UPDATE write_backs SET state = 'PENDING', attempts = 0, next_at = {now_text(tx)}"
@@ -103,4 +133,4 @@ def again(tx: Connection, write_back_id: int) -> str:
         ),
         {"id": write_back_id},
     )
-    return "the OA is told again"
+    return True

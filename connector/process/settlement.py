@@ -47,7 +47,9 @@ def apply(
         else:
             note = "recorded"
         status = _status(event, state)
-        if document.source in listening and not _told_before(batch, document, status):
+        if document.source in listening and not (
+            _refused_no_more(document, status) or _told_before(batch, document, status)
+        ):
             told = to_text(status)
             batch.write_backs.append(NewWriteBack(document.id, document.source, event.source, event.id, told))
             batch.result.to_write_back.add(document.source)
@@ -105,6 +107,12 @@ def _other_currency(standing: Sequence[Voucher], currency: str) -> Finding | Non
     return Finding(
         "ACC-361", "data.currency", f"{other}, the currency of what is owed", currency, "tell what it paid of that"
     )
+
+
+def _refused_no_more(document: Document, status: Status) -> bool:
+    """A refusal that comes late: what the ERP refused was sent anew since, and what becomes of that is told."""
+    about = [posting for posting in document.standing if posting.version == status.version]
+    return status.state == "rejected" and bool(about) and all(posting.state != "REJECTED" for posting in about)
 
 
 def _told_before(batch: Batch, document: Document, status: Status) -> bool:
