@@ -213,7 +213,7 @@ _UNFINISHED = """
     AND NOT EXISTS (SELECT 1 FROM dead_letters l WHERE l.posting_id = p.id AND l.state = 'open')
     AND (p.state <> 'REJECTED' OR (coalesce(p.code, '') <> 'OPS-804' AND CASE WHEN p.purpose = 'reverse'
         THEN EXISTS (SELECT 1 FROM postings o WHERE o.id = p.reverses AND o.state = 'POSTED')
-        ELSE p.version = d.version END))
+        ELSE p.purpose = 'return' OR p.version = d.version END))
 """
 
 

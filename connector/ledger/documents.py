@@ -386,15 +386,18 @@ class Origin:
     type: str | None
 
 
-def origin(tx: Connection, document_id: int) -> Origin:
-    """Where the version that counts came from."""
+def origin(tx: Connection, document_id: int, version: int, purpose: str) -> Origin:
+    """Where the version that counts came from; for the return of an advance, where that return did."""
+    which = "i.version = d.version AND i.type NOT LIKE 'advance.returned.%'"
+    if purpose == "return":
+        which = "i.version = :version AND i.type LIKE 'advance.returned.%'"
     row = tx.execute(
         text(
             "SELECT d.kind, d.company, d.number, d.source, i.event_id, i.type FROM documents d"
-            " LEFT JOIN inbox i ON i.document_id = d.id AND i.version = d.version AND i.outcome = 'applied'"
+            f" LEFT JOIN inbox i ON i.document_id = d.id AND {which} AND i.outcome = 'applied'"
             " WHERE d.id = :id ORDER BY i.id DESC LIMIT 1"
         ),
-        {"id": document_id},
+        {"id": document_id, "version": version} if purpose == "return" else {"id": document_id},
     ).one()
     return Origin(DocumentKey(row.kind, row.company, row.number), row.source, row.event_id, row.type)
 

@@ -120,7 +120,8 @@ documents = Table(
 )
 
 # What must stand, or stands, in the ERP. purpose: post (the document's voucher), adjust (a voucher beside it that says
-# what a later version adds), reverse (takes one of these back). state: PENDING | SENDING | POSTED | REJECTED | UNKNOWN | REVERSED.
+# what a later version adds), return (of an advance), reverse (takes one of these back).
+# state: PENDING | SENDING | POSTED | REJECTED | UNKNOWN | REVERSED.
 postings = Table(
     "postings",
     metadata,
@@ -154,7 +155,7 @@ postings = Table(
     UniqueConstraint("company", "reference"),
     UniqueConstraint("document_id", "version", "purpose"),
     CheckConstraint("state IN ('PENDING','SENDING','POSTED','REJECTED','UNKNOWN','REVERSED')", name="state"),
-    CheckConstraint("purpose IN ('post','adjust','reverse')", name="purpose"),
+    CheckConstraint("purpose IN ('post','adjust','return','reverse')", name="purpose"),
     Index(
         "ix_postings_due",
         "company",

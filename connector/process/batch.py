@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Row, select, text
@@ -70,6 +71,7 @@ class Batch:
         self._letters: list[deadletters.Letter] = []
         self._changed: dict[int, Document] = {}
         self._new: dict[int, NewPosting] = {}
+        self._places = count(-1, -1)
         self._cancelled: list[int] = []
         self._superseded: list[tuple[int, int, int]] = []
         self._applied_again: list[EventKey] = []
@@ -149,7 +151,7 @@ class Batch:
 
     def post(self, document: Document, posting: NewPosting) -> None:
         """A posting is to be written; until it has an id, later versions in this batch know it by a number below 0."""
-        place = -len(self._new) - 1
+        place = next(self._places)
         posting.again = any(
             p.state == "REJECTED" and p.version == posting.version and p.purpose == posting.purpose
             for p in document.standing
@@ -202,7 +204,8 @@ class Batch:
             return
         for key, entry in self._entries.items():
             winner = by_version.get((entry.document_id or 0, entry.version or 0))
-            if winner is not None and entry.outcome == "applied":
+            given_back = entry.type.startswith("advance.returned.")  # A return takes nobody's place.
+            if winner is not None and entry.outcome == "applied" and not given_back:
                 self._entries[key] = replace(entry, outcome="superseded", note=f"version {winner} took its place")
 
     def _mark_superseded_before(self) -> None:
@@ -210,6 +213,7 @@ class Batch:
             text(
                 "UPDATE inbox SET outcome = 'superseded', note = :note"
                 " WHERE document_id = :document_id AND version = :version AND outcome = 'applied'"
+                " AND type NOT LIKE 'advance.returned.%'"
             ),
             [
                 {"note": f"version {winner} took its place", "document_id": document_id, "version": version}

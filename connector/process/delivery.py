@@ -238,7 +238,7 @@ class Deliverer:
 
     def _park(self, tx: Connection, claim: Claim, code: str, reason: str, findings: Sequence[Finding] = ()) -> None:
         voucher: Voucher = parse_voucher(claim.voucher)
-        document = documents.origin(tx, claim.document_id)
+        document = documents.origin(tx, claim.document_id, claim.version, claim.purpose)
         key: DocumentKey = document.key
         deadletters.park(
             tx,

@@ -10,12 +10,12 @@ revision = "0002"
 down_revision = "0001"
 
 Key = sa.BigInteger().with_variant(sa.Integer, "sqlite")
-_PURPOSES = {"0002": "purpose IN ('post','adjust','reverse')", "0001": "purpose IN ('post','reverse')"}
+_PURPOSES = {"0002": "purpose IN ('post','adjust','return','reverse')", "0001": "purpose IN ('post','reverse')"}
 _DUE = {"0002": ["company", "state", "next_at"], "0001": ["company", "next_at"]}
 
 
 def upgrade() -> None:
-    """Creates the tables, and lets a posting have the purpose `adjust`."""
+    """Creates the tables, and lets a posting have the purposes `adjust` and `return`."""
     op.create_table(
         "balances",
         sa.Column("key", sa.String(length=140), nullable=False),
@@ -109,7 +109,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops them again. Refused by the database where a posting adjusts."""
+    """Drops them again. Refused by the database where a posting adjusts, or returns."""
     _change_postings("0001")
 
     op.drop_index("ix_waits_key", table_name="waits")
