@@ -115,12 +115,13 @@ def test_a_half_open_connection_is_noticed_within_a_minute(
     system = make(through, broker.prefix)
     children = [system.start(name) for name in ("worker", "relay", "beat")]
     system.accept(bodies(0, 5))
-    until(lambda: posted(system) == 5, DEADLINE_S, system.logs)
+    usual_s = until(lambda: posted(system) == 5, DEADLINE_S, system.logs)
 
     proxy.lose()
     system.accept(bodies(5, 5))
 
-    seconds = until(lambda: posted(system) == 10, NOTICED_S, system.logs)
+    # A slow machine has as much longer as it took to begin with.
+    seconds = until(lambda: posted(system) == 10, NOTICED_S + 3 * usual_s, system.logs)
     print(f"{urlsplit(broker.url).scheme}: work resumed {seconds:.1f} s after the connections were lost")
     assert [child.poll() for child in children] == [None, None, None]
 
