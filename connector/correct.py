@@ -3,7 +3,7 @@
 The first line that holds decides. "Owes" is what a payable (employee, supplier, card) of the new version comes to.
 
     withdrawn, and a payment is live                        block ACC-351   recover it first
-    same accounts, sides, dimensions, amounts               none            a changed title is no correction
+    same accounts, sides, dimensions, amounts, posting day  none            a changed title is no correction
     an earlier reversal was refused and is not settled      block ACC-355
     another fiscal year, and nobody has accepted that       block ACC-353
     more was paid than the new version owes                 block ACC-351   recover the difference first
@@ -16,7 +16,8 @@ The first line that holds decides. "Owes" is what a payable (employee, supplier,
     otherwise                                               red_and_blue
 
 A seller's red invoice in the new version stands as tax transferred out, beside the input tax it belongs to: that is not
-less input tax. What somebody reversed by hand is not reversed again, but its payments and its year still count.
+less input tax. The posting day is another one only where the new version states it, and the old one's period is open: a
+later approval moves nothing. What somebody reversed by hand is not reversed again, but its payments and its year still count.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Facts:
     reversible        the ERP can take a voucher back
     reversal_rejected an earlier reversal of it was refused and is not settled
     reversed_by_hand  somebody took it back in the ERP
+    moved             the new version states a posting day, stands on another than the posted voucher, whose period is open
     """
 
     paid: Mapping[Role, Decimal] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Facts:
     reversible: bool = True
     reversal_rejected: bool = False
     reversed_by_hand: bool = False
+    moved: bool = False
 
     @property
     def is_paid(self) -> bool:
@@ -77,12 +80,14 @@ class Facts:
 @dataclass(frozen=True, slots=True)
 class Correction:
     """What to do, and in one sentence why. `code` names what a person must decide (block), `difference` has the lines of
-    the additional voucher (additive)."""
+    the additional voucher (additive). `in_place`: what is reversed is reversed on its own day, else on the day of the
+    new version."""
 
     kind: Kind
     reason: str
     code: str | None = None
     difference: tuple[VoucherLine, ...] | None = None
+    in_place: bool = False
 
 
 def correct(posted: Sequence[Voucher], new: Voucher | None, facts: Facts) -> Correction:
@@ -94,7 +99,8 @@ def correct(posted: Sequence[Voucher], new: Voucher | None, facts: Facts) -> Cor
     overpaid = _overpaid(posted, new, facts)
     if new is None and overpaid:
         return _block("ACC-351", overpaid)
-    if _same(standing, new):
+    same = _same(standing, new)
+    if same and not facts.moved:
         return Correction("none", "what stands in the ERP says the same" if standing else "nothing stands in the ERP")
     if standing and facts.reversal_rejected:
         return _block("ACC-355", "an earlier reversal was refused and is not settled")
@@ -120,6 +126,11 @@ def correct(posted: Sequence[Voucher], new: Voucher | None, facts: Facts) -> Cor
         return Correction("additive", f"{why}: the difference is posted beside it", difference=added)
     if new is None:
         return Correction("red", "withdrawn: what was posted is reversed")
+    if same:
+        reason = (
+            "another posting day: what was posted is reversed on its day, and the new version is posted on the other"
+        )
+        return Correction("red_and_blue", reason, in_place=True)
     return Correction("red_and_blue", "changed: what was posted is reversed, and the new version is posted")
 
 

@@ -108,6 +108,14 @@ def plan(document: DocumentState, version: Version) -> Plan:
     return Plan("applied", _sentence(steps, version), steps)
 
 
+def taken_back_by_hand(standing: Sequence[Standing]) -> list[Standing]:
+    """What of the newest voucher somebody took back in the ERP: it stood there, and we have no reversal of it."""
+    ours = {p.reverses for p in standing if p.purpose == "reverse"}
+    stood = [p for p in standing if p.purpose != "reverse" and p.state in ("POSTED", "REVERSED")]
+    newest = max((p.version for p in stood if p.purpose == "post"), default=0)
+    return [p for p in stood if p.version >= newest and p.state == "REVERSED" and p.id not in ours]
+
+
 def _rejected(standing: Sequence[Standing], version: int) -> bool:
     """True where the ERP refused what this version needs, so that a person may have it tried anew."""
     return any(p.state == "REJECTED" and (p.version == version or p.purpose == "reverse") for p in standing)

@@ -154,6 +154,9 @@ TABLE: list[Row] = [
     ("a changed title in another year needs nobody", [PLAIN], PLAIN, {"same_year": False}, "none"),
     ("a changed title where the ERP cannot reverse is no correction", [PLAIN], PLAIN, RIGID, "none"),
     ("a changed title after a refused reversal books nothing", [PLAIN], PLAIN, {"reversal_rejected": True}, "none"),
+    ("another posting day is a correction", [PLAIN], PLAIN, {"moved": True}, "red_and_blue"),
+    ("another posting day of a paid report is for a person", [PLAIN], PLAIN, {**PAID, "moved": True}, "block ACC-351"),
+    ("another posting day where the ERP cannot reverse, too", [PLAIN], PLAIN, {**RIGID, "moved": True}, "block ACC-354"),
     ("a withdrawal of what never stood needs nothing", [], None, {}, "none"),
     ("a withdrawal of what was reversed by hand needs nothing", [PLAIN], None, {"reversed_by_hand": True}, "none"),
     # Unpaid: red letter

@@ -6,9 +6,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from connector.ledger import Ledger
 from tests.integration.process.test_accounts_story import _payment
-from tests.integration.process.world import World, claim, expense, period, report
+from tests.integration.process.world import World, claim, expense, period, report, told
 
 
 def special(*, certified: bool, amount: str = "1060.00") -> dict[str, Any]:
@@ -89,6 +91,92 @@ def test_case_b_once_paid_the_lower_claim_is_for_a_person(world: World) -> None:
     assert letter.code == "ACC-351"
     assert "40.00" in letter.message
     assert world.postings() == [("C01-EXP-1-V1", "POSTED")]
+
+
+@pytest.mark.parametrize("day", ["2025-03-28", "2025-05-06"])
+def test_a_posting_day_that_the_new_version_states_moves_the_voucher(world: World, day: str) -> None:
+    posted(world, TAXI)
+
+    world.receive(changed(TAXI, posting_date=day))
+    world.deliver()
+
+    assert list(world.live()) == ["C01-EXP-1-V2"]
+    assert _day(world, "C01-EXP-1-V1-R") == _day(world, "C01-EXP-1-V1") == "2025-04-03"
+    assert _day(world, "C01-EXP-1-V2") == day
+
+
+def test_out_of_a_closed_period_nothing_is_moved(world: World) -> None:
+    posted(world, TAXI)
+    world.receive(period("2025-04", "closed"), period("2025-05", "open"))
+
+    world.receive(changed(TAXI, posting_date="2025-05-06"))
+
+    assert world.postings() == [("C01-EXP-1-V1", "POSTED")]
+
+
+def test_a_later_approval_of_the_same_moves_nothing(world: World) -> None:
+    posted(world, TAXI)
+
+    world.receive(changed(TAXI, approved_at="2025-04-09T10:00:00+08:00"))
+    world.receive(changed(TAXI, version=3, posting_date="2025-04-03"))
+
+    assert world.postings() == [("C01-EXP-1-V1", "POSTED")]
+
+
+def _taken_back_in_the_erp(world: World) -> None:
+    document = {"type": "expense.report", "number": "EXP-1", "version": 1}
+    values = {"reference": "C01-EXP-1-V1", "erp_number": "7", "reversed_on": "2025-04-20"}
+    world.receive(told("voucher.reversed.v1", "EXP-1", number="EXP-1", document=document, **values))
+
+
+def test_a_payment_counts_also_after_somebody_took_the_voucher_back_in_the_erp(world: World) -> None:
+    posted(world, expense("travel.taxi", "413.00"))
+    world.receive(_payment("P1", "413.00", 1))
+    _taken_back_in_the_erp(world)
+
+    world.receive(changed(expense("travel.taxi", "373.00")))
+
+    assert [letter.code for letter in world.letters()] == ["ACC-351"]
+    assert world.postings() == [("C01-EXP-1-V1", "REVERSED")]
+
+
+def test_so_it_does_when_the_report_is_withdrawn(world: World) -> None:
+    posted(world, expense("travel.taxi", "413.00"))
+    world.receive(_payment("P1", "413.00", 1))
+    _taken_back_in_the_erp(world)
+
+    world.receive(report("EXP-1", 2, "withdrawn"))
+
+    assert [letter.code for letter in world.letters()] == ["ACC-351"]
+
+
+def test_what_somebody_took_back_in_the_erp_is_posted_anew_where_nothing_was_paid(world: World) -> None:
+    posted(world, expense("travel.taxi", "413.00"))
+    _taken_back_in_the_erp(world)
+
+    world.receive(changed(expense("travel.taxi", "373.00")))
+    world.deliver()
+
+    assert world.postings() == [("C01-EXP-1-V1", "REVERSED"), ("C01-EXP-1-V2", "POSTED")]
+
+
+def test_its_year_counts_too(world: World) -> None:
+    posted(world, TAXI, approved_at="2024-12-30T10:00:00+08:00", submitted_on="2024-12-29")
+    _taken_back_in_the_erp(world)
+
+    world.receive(changed(expense("travel.taxi", "260.00"), approved_at="2025-01-08T10:00:00+08:00"))
+
+    assert [letter.code for letter in world.letters()] == ["ACC-353"]
+
+
+def test_a_withdrawal_of_what_somebody_took_back_leaves_nothing_to_do(world: World) -> None:
+    posted(world, TAXI)
+    _taken_back_in_the_erp(world)
+
+    world.receive(report("EXP-1", 2, "withdrawn"))
+
+    assert world.letters() == []
+    assert world.outcomes() == [(1, "applied"), (2, "applied")]
 
 
 def test_a_higher_claim_of_a_paid_report_is_added_to_it(world: World) -> None:
