@@ -57,7 +57,7 @@ def dripping(start: bytes) -> Callable[[socket.socket, threading.Event], None]:
 
 def test_a_body_that_drips_is_cut_at_the_deadline() -> None:
     with server(dripping(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")) as url:
-        client, start = HttpClient(url, total_s=0.5), time.monotonic()
+        client, start = HttpClient(url, total_s=2), time.monotonic()
         with pytest.raises(Ambiguous):
             client.call("POST", "/", content=b"{}")
         assert time.monotonic() - start < LONG_S
@@ -66,7 +66,7 @@ def test_a_body_that_drips_is_cut_at_the_deadline() -> None:
 
 def test_a_header_that_drips_is_cut_at_the_deadline() -> None:
     with server(dripping(b"HTTP/1.1 200 OK\r\nx-slow: ")) as url:
-        client, start = HttpClient(url, total_s=0.5), time.monotonic()
+        client, start = HttpClient(url, total_s=2), time.monotonic()
         with pytest.raises(Ambiguous):
             client.call("POST", "/", content=b"{}")
         assert time.monotonic() - start < LONG_S
