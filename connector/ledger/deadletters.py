@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from connector.errors import ConnectorError
 from connector.ledger import audit, balances, documents, outbox, write_backs
-from connector.ledger.sql import now, now_text
+from connector.ledger.sql import now, now_text, table_of
 from connector.ledger.tables import dead_letters, inbox, postings, waits
 from contracts import AnyEvent, Finding, Refused, parse, to_json
 
@@ -111,7 +111,7 @@ class NotOpen(ConnectorError):
 
 
 def park(tx: Connection, letter: Letter) -> int:
-    """Writes a letter and gives its id. One whose event was replayed and failed again is the same letter, open again."""
+    """Writes a letter and gives its id. What was replayed and failed again is the same letter, open again."""
     values = {
         "code": letter.code,
         "message": letter.message[:4000],
@@ -124,32 +124,7 @@ def park(tx: Connection, letter: Letter) -> int:
         "write_back_id": letter.write_back_id,
         "state": "open",
     }
-    known = None
-    if letter.event_id is not None:
-        known = tx.scalar(
-            select(dead_letters.c.id).where(
-                dead_letters.c.source == letter.source,
-                dead_letters.c.event_id == letter.event_id,
-                dead_letters.c.state.in_(("replayed", "open")),
-            )
-        )
-    else:
-        # The same bytes refused once more by the same door are the same trouble.
-        known = (
-            tx.scalar(
-                select(dead_letters.c.id).where(
-                    dead_letters.c.state == "open",
-                    dead_letters.c.code == letter.code,
-                    dead_letters.c.door == letter.door,
-                    dead_letters.c.event_id.is_(None),
-                    dead_letters.c.posting_id.is_(None),
-                    dead_letters.c.write_back_id.is_(None),
-                    dead_letters.c.body == letter.body,
-                )
-            )
-            if letter.posting_id is None and letter.write_back_id is None
-            else None
-        )
+    known = _known(tx, letter)
     if known is None:
         known = tx.execute(
             dead_letters.insert().returning(dead_letters.c.id),
@@ -179,6 +154,42 @@ def park(tx: Connection, letter: Letter) -> int:
             {"letter": known, "id": letter.document_id},
         )
     return int(known)
+
+
+def _known(tx: Connection, letter: Letter) -> int | None:
+    """The letter, not done yet, about the very same: the voucher, the status, the event, or the same bytes refused once more
+    by the same door."""
+    c = dead_letters.c
+    not_done = c.state.in_(("replayed", "open"))
+    about: tuple[ColumnElement[bool], ...]
+    if letter.posting_id is not None:
+        about = (c.document_id == letter.document_id, c.posting_id == letter.posting_id, not_done)
+    elif letter.write_back_id is not None:
+        about = (c.document_id == letter.document_id, c.write_back_id == letter.write_back_id, not_done)
+    elif letter.event_id is not None:
+        return _known_of_event(tx, letter)
+    else:
+        about = (
+            c.state == "open",
+            c.code == letter.code,
+            c.door == letter.door,
+            c.event_id.is_(None),
+            c.posting_id.is_(None),
+            c.write_back_id.is_(None),
+            c.body == letter.body,
+        )
+    return tx.scalar(select(c.id).where(*about))
+
+
+def _known_of_event(tx: Connection, letter: Letter) -> int | None:
+    """The letter of the event. A refused voucher that was to be made anew is replaced by what is wrong with its event."""
+    c = dead_letters.c
+    of_event = (c.source == letter.source, c.event_id == letter.event_id, c.state.in_(("replayed", "open")))
+    rows = tx.execute(select(c.id, c.posting_id, c.state).where(*of_event)).all()
+    replaced = [row.id for row in rows if row.posting_id is not None and row.state == "replayed"]
+    if replaced:
+        tx.execute(update(dead_letters).where(c.id.in_(replaced)).values(state="resolved"))
+    return next((row.id for row in rows if row.posting_id is None), None)
 
 
 def _wait(tx: Connection, letter_id: int, letter: Letter) -> None:
@@ -355,40 +366,35 @@ def is_replay_of(tx: Connection, letter_id: int, key: documents.EventKey) -> boo
 
 
 def resolve_replayed(tx: Connection, keys: Sequence[documents.EventKey]) -> None:
-    """The replays of these events went through: their letters are done."""
-    for key in keys:
-        tx.execute(
-            update(dead_letters)
-            .where(
-                dead_letters.c.source == key.source,
-                dead_letters.c.event_id == key.event_id,
-                dead_letters.c.state == "replayed",
-                dead_letters.c.posting_id.is_(None),
-                dead_letters.c.write_back_id.is_(None),
-            )
-            .values(state="resolved")
-        )
-
-
-def resolve_posting(tx: Connection, posting_id: int) -> None:
-    """The posting that letters were about came through: they are done, and their lanes are open."""
-    done = tx.execute(
-        update(dead_letters)
-        .where(dead_letters.c.posting_id == posting_id, dead_letters.c.state.in_(("open", "replayed")))
-        .values(state="resolved")
-        .returning(dead_letters.c.id, dead_letters.c.document_id)
+    """These events went through: the letters that were replayed for them are done."""
+    if not keys:
+        return
+    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
+    tx.execute(
+        text(
+            f"UPDATE dead_letters SET state = 'resolved' WHERE id IN (SELECT l.id FROM {given} JOIN dead_letters l"
+            " ON l.source = given.source AND l.event_id = given.event_id"
+            " WHERE l.state = 'replayed' AND l.posting_id IS NULL AND l.write_back_id IS NULL)"
+        ),
+        parameters,
     )
-    for letter_id, document_id in done.all():
+
+
+def resolve_posting(tx: Connection, document_id: int, posting_id: int) -> None:
+    """The posting that letters were about came through: they are done, and their lanes are open."""
+    for letter_id in _resolve(tx, document_id, dead_letters.c.posting_id == posting_id):
         unblock(tx, letter_id, document_id)
 
 
-def resolve_write_back(tx: Connection, write_back_id: int) -> None:
+def resolve_write_back(tx: Connection, document_id: int, write_back_id: int) -> None:
     """The OA was told: letters about that are done."""
-    tx.execute(
-        update(dead_letters)
-        .where(dead_letters.c.write_back_id == write_back_id, dead_letters.c.state.in_(("open", "replayed")))
-        .values(state="resolved")
-    )
+    _resolve(tx, document_id, dead_letters.c.write_back_id == write_back_id)
+
+
+def _resolve(tx: Connection, document_id: int, about: ColumnElement[bool]) -> Sequence[int]:
+    c = dead_letters.c
+    mine = (c.document_id == document_id, about, c.state.in_(("open", "replayed")))
+    return tx.scalars(update(dead_letters).where(*mine).values(state="resolved").returning(c.id)).all()
 
 
 def unblock(tx: Connection, letter_id: int, document_id: int | None) -> str:

@@ -74,14 +74,15 @@ def claim_due(tx: Connection, system: str, limit: int, lease_s: float, worker: s
 
 
 def before(tx: Connection, claims: Sequence[WriteBack]) -> dict[int, list[str]]:
-    """The statuses of the same document from before each claim, by the claim's id."""
+    """The statuses of the same document from before each claim, by the claim's id. A document has one claim at most."""
     w = write_backs.c
-    documents = [claim.document_id for claim in claims]
-    rows = tx.execute(select(w.id, w.document_id, w.status).where(w.document_id.in_(documents)).order_by(w.id)).all()
-    return {
-        claim.id: [row.status for row in rows if row.document_id == claim.document_id and row.id < claim.id]
-        for claim in claims
-    }
+    claimed = {claim.document_id: claim.id for claim in claims}
+    statement = select(w.document_id, w.id, w.status).where(w.document_id.in_(list(claimed)))
+    found: dict[int, list[str]] = {claim.id: [] for claim in claims}
+    for document_id, id_, status in tx.execute(statement):
+        if id_ < claimed[document_id]:
+            found[claimed[document_id]].append(status)
+    return found
 
 
 def hand_back(tx: Connection, claim: WriteBack) -> bool:

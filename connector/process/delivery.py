@@ -232,7 +232,7 @@ class Deliverer:
         else:
             event = posted_event(self.erp, claim, voucher, receipt, on)
         self._answer(tx, event)
-        deadletters.resolve_posting(tx, claim.id)
+        deadletters.resolve_posting(tx, claim.document_id, claim.id)
         documents.release(tx, [claim.document_id])
         return True
 

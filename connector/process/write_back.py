@@ -68,7 +68,7 @@ class WriteBacker:
         if together[0].attempts > self.retry.ledger_attempts:
             return [Outcome("transient", "OA-502", "the worker went away during the call")]
         try:
-            given = self.oa.deliver([_sending(claim, earlier.get(claim.id, ())) for claim in together])
+            given = self.oa.deliver([_sending(claim, earlier[claim.id]) for claim in together])
             assert len(given) == len(together), "an adapter answers for each delivery"
         except Exception as error:
             log.exception("the adapter failed", write_backs=[claim.id for claim in together])
@@ -85,7 +85,7 @@ class WriteBacker:
             self._failed(tx, claim, answer, result)
         elif write_backs.move(tx, claim, "DONE"):
             result.done += 1
-            deadletters.resolve_write_back(tx, claim.id)
+            deadletters.resolve_write_back(tx, claim.document_id, claim.id)
 
     def _failed(self, tx: Connection, claim: WriteBack, answer: Outcome, result: WriteBackResult) -> None:
         if answer.kind in ("ambiguous", "duplicate"):  # Telling it once more settles either.

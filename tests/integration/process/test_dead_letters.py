@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -11,9 +12,9 @@ import pytest
 from connector.adapter import Delivery, Outcome, Receipt
 from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, deadletters
-from connector.ledger.deadletters import NotOpen
+from connector.ledger.deadletters import Letter, NotOpen
 from connector.settings import System
-from tests.integration.process.world import World, report
+from tests.integration.process.world import Shelved, World, report
 
 UNMAPPED = "gift.gold"
 
@@ -161,3 +162,52 @@ def test_what_is_handed_in_after_a_discard_is_a_report_handed_in(world: World) -
     world.receive(report("EXP-1", 2, "submitted"))
 
     assert world.query("SELECT state FROM documents") == [("submitted",)]
+
+
+def test_a_refused_voucher_whose_report_lost_its_rule_has_a_letter_with_the_report(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    (tmp_path / "accounts").write_text("1\n")
+    options = {"path": str(tmp_path / "erp"), "accounts": str(tmp_path / "accounts")}
+    erp, book = FileLedger(System(adapter="file", company="C01", options=options)), Shelved(tmp_path / "book")
+    without = (book.folder / "accounts.csv").read_text("utf-8")
+    book.add("accounts", f"{UNMAPPED},*,*,660206,,,")
+    world = World(ledger, tmp_path / "erp", erp, book=book.folder)
+    sent = report(category=UNMAPPED)
+    world.receive(sent)
+    world.deliver()
+    (refused,) = world.letters()
+    (book.folder / "accounts.csv").write_text(without, "utf-8")
+
+    world = World(ledger, tmp_path / "erp", erp, book=book.folder)
+    world.replay(refused.id)
+
+    (letter,) = world.letters()
+    with ledger.begin() as tx:
+        shown = deadletters.show(tx, letter.id)
+    assert shown is not None
+    assert (shown.code, shown.posting_id, json.loads(shown.body)["id"]) == ("MAP-201", None, sent["id"])
+    assert [row.id for row in world.letters("resolved")] == [refused.id]
+    book.add("accounts", f"{UNMAPPED},*,*,660206,,,")
+    (tmp_path / "accounts").write_text("660206\n224101\n")
+    world = World(ledger, tmp_path / "erp", erp, book=book.folder)
+    world.replay(letter.id)
+    world.deliver()
+    assert (world.postings(), world.letters(), world.letters("replayed")) == ([("C01-EXP-1-V1", "POSTED")], [], [])
+
+
+def test_two_vouchers_refused_for_one_report_have_a_letter_each(ledger: Ledger) -> None:
+    def refused(posting: int) -> Letter:
+        return Letter(
+            "ERP-402", "closed", "erp file", b"{}", source="/oa/x/C01", event_id="1", document_id=1, posting_id=posting
+        )
+
+    with ledger.begin() as tx:
+        assert [deadletters.park(tx, refused(posting)) for posting in (7, 8, 7)] == [1, 2, 1]
+
+
+def test_a_status_that_fails_again_after_a_replay_is_the_same_letter(ledger: Ledger) -> None:
+    letter = Letter("OA-401", "archived", "oa feishu", b"{}", document_id=1, write_back_id=7)
+
+    with ledger.begin() as tx:
+        assert [deadletters.park(tx, letter) for _ in range(2)] == [1, 1]
