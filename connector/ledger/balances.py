@@ -129,6 +129,11 @@ def find(tx: Connection, key: BalanceKey) -> Balance | None:
     return next(iter(_read(tx, [key], lock=False)), None)
 
 
+def find_all(tx: Connection, keys: Collection[BalanceKey]) -> Mapping[BalanceKey, Balance]:
+    """Those of these balances that are there, as they stand, unlocked."""
+    return {balance.key: balance for balance in _read(tx, keys, lock=False)}
+
+
 def _read_uses(tx: Connection, facts: Facts, document_ids: Collection[int]) -> None:
     if not document_ids:
         return

@@ -86,18 +86,20 @@ def now_plus(tx: Connection, seconds: str) -> str:
     return f"(strftime('%Y-%m-%d %H:%M:%f', 'now', CAST({seconds} AS TEXT) || ' seconds') || '000')"
 
 
-def table_of(tx: Connection, columns: dict[str, str], rows: Sequence[Sequence[Any]]) -> tuple[str, dict[str, Any]]:
-    """Rows as a table inside a statement: the text to write after FROM (named `given`) and its parameter, so that one
-    statement serves a whole batch. `columns` maps names to `text` or `bigint`."""
+def table_of(
+    tx: Connection, columns: dict[str, str], rows: Sequence[Sequence[Any]], *, name: str = "given"
+) -> tuple[str, dict[str, Any]]:
+    """Rows as a table inside a statement: the text to write after FROM (the table is called `name`) and its parameter,
+    so that one statement serves a whole batch. `columns` maps names to `text` or `bigint`."""
     # One JSON text is several times faster to hand over than an array for each column.
     if tx.dialect.name == "postgresql":
-        typed = ", ".join(f"{name} {kind}" for name, kind in columns.items())
+        typed = ", ".join(f"{column} {kind}" for column, kind in columns.items())
         given = orjson.dumps([dict(zip(columns, row, strict=True)) for row in rows]).decode()
-        return f"json_to_recordset(CAST(:given AS json)) AS given({typed})", {"given": given}
-    picked = ", ".join(f"json_extract(value, '$[{at}]') AS {name}" for at, name in enumerate(columns))
+        return f"json_to_recordset(CAST(:{name} AS json)) AS {name}({typed})", {name: given}
+    picked = ", ".join(f"json_extract(value, '$[{at}]') AS {column}" for at, column in enumerate(columns))
     return (
-        f"(SELECT {picked} FROM json_each(:given)) AS given",
-        {"given": orjson.dumps([list(row) for row in rows]).decode()},
+        f"(SELECT {picked} FROM json_each(:{name})) AS {name}",
+        {name: orjson.dumps([list(row) for row in rows]).decode()},
     )
 
 

@@ -277,6 +277,7 @@ releases = Table(
     Column("key", String(200), nullable=False),
     Column("state", String(10), nullable=False),
     Column("canary", Key, nullable=False),  # its dead letter
+    Column("reached", Key, nullable=False),  # the last letter let go; the next round goes on behind it
     Column("waiting", Integer, nullable=False),  # letters that waited when it began
     Column("released", Integer, nullable=False),
     Column("note", Text),

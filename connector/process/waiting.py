@@ -3,7 +3,8 @@ first and the others once that one stands."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -16,14 +17,15 @@ from sqlalchemy.engine import Connection
 from connector.facts import BalanceKey, RecordKey, period_of
 from connector.ledger import Ledger, balances, deadletters, periods, records, waiting
 from connector.ledger.deadletters import NotOpen
+from connector.ledger.waiting import Arrived, Key
 from connector.translate import Book
 from connector.translate.tables import AccountRow, CompanyRow, DimensionRow, RoleRow, TaxRow
 
 log = structlog.get_logger(__name__)
 
 ACTOR = "connector"
-CANDIDATES_MAX = 20  # Letters looked at for a canary; one that waits for another key, too, is none.
-LETTERS_MAX = 1_000_000
+EVIDENCE_MAX = 64  # Characters; the fingerprint of a book is as long.
+IN_BOOK = ("account", "role", "tax", "company", "dimension", "rule")
 RECORD_KINDS = ("department", "employee", "project", "cost_centre", "supplier")
 
 
@@ -55,130 +57,166 @@ class Waiting:
         result = ReleaseResult()
         left = self.batch
         with self.ledger.begin() as tx:
-            running = waiting.running(tx)
-        for release in running:
-            left -= self._go_on(release, left, result)
-        busy = {(release.company, release.key) for release in running}
+            arrived = look(tx, self.book())
+            running = {Key(release.company, release.key): release for release in waiting.running(tx)}
+        for key, release in running.items():
+            left -= self._go_on(key, release, arrived, left, result)
         with self.ledger.begin() as tx:
-            wanted = [key for key in waiting.keys(tx) if key[:2] not in busy]
-        for company, key, count in wanted:
-            if left <= 0:
-                break
-            left -= self._send_canary(company, key, count, result)
+            still_running = {(release.company, release.key) for release in waiting.running(tx)}
+            ready = waiting.first_free(tx, arrived)
+        for key, letter_id in ready.items():
+            if left > 0 and key not in still_running:
+                left -= self._send_canary(key, letter_id, arrived.evidence[key], result)
         return result
 
-    def retry(self, company: str, key: str) -> bool:
+    def retry(self, company: str, name: str) -> bool:
         """A person has a stopped key tried again, whatever stopped it. False where nothing waits for it."""
-        result = ReleaseResult()
+        key = Key(company, name)
         with self.ledger.begin() as tx:
-            found = waiting.letters(tx, company, key, 1)
-            if not found:
-                return False
-            count = len(waiting.letters(tx, company, key, LETTERS_MAX))
-            there = evidence(tx, self.book(), company, key) or "tried by a person"
-            return self._begin(tx, company, key, count, found[0].id, there, result)
+            arrived = look(tx, self.book())
+            found = arrived.evidence.get(key, "tried by a person")
+            as_if_there = Arrived({**arrived.evidence, key: found}, arrived.short)
+            letter_id = waiting.first_free(tx, as_if_there).get(key) or waiting.first(tx, key)
+            return letter_id is not None and self._begin(tx, key, letter_id, found)
 
-    def _go_on(self, release: Row[Any], left: int, result: ReleaseResult) -> int:
-        company, key = release.company, release.key
+    def _go_on(self, key: Key, release: Row[Any], arrived: Arrived, left: int, result: ReleaseResult) -> int:
+        if release.state == "canary" and not self._is_proven(release, result):
+            return 0
         with self.ledger.begin() as tx:
-            if release.state == "canary":
-                fate, said = waiting.fate(tx, release.canary)
-                if fate == "on_its_way":
-                    return 0
-                if fate == "back":
-                    waiting.move(tx, release.id, "stopped", note=said)
-                    result.stopped += 1
-                    return 0
-                waiting.move(tx, release.id, "flowing", note=f"the canary stands as {said}")
-            next_ones = waiting.letters(tx, company, key, max(left, 0))
-        went = sum(self._let_go(company, letter, key) for letter in next_ones)
+            found = waiting.free(tx, key, arrived, release.reached, left + 1)
+        went = sum(self._let_go(letter_id, key) for letter_id in found[:left])
         with self.ledger.begin() as tx:
-            rest = waiting.letters(tx, company, key, 1)
-            note = release.note if release.state == "flowing" else None
-            if rest and not went and left > 0:
-                waiting.move(tx, release.id, "stopped", note="what is left waits for something else, too")
-                result.stopped += 1
-            elif rest:
-                waiting.move(tx, release.id, "flowing", released=went, note=note)
+            if len(found) > left:
+                waiting.move(tx, release.id, "flowing", released=went, reached=max(found[:left], default=0))
             else:
+                note = "what is left still lacks something" if waiting.count(tx, key) else None
                 waiting.move(tx, release.id, "done", released=went, note=note)
                 result.done += 1
         result.released += went
         return went
 
-    def _send_canary(self, company: str, key: str, count: int, result: ReleaseResult) -> int:
+    def _is_proven(self, release: Row[Any], result: ReleaseResult) -> bool:
+        """Whether the canary stands in the ERP, so that the others may follow."""
         with self.ledger.begin() as tx:
-            found = evidence(tx, self.book(), company, key)
-            before = waiting.latest(tx, company, key)
-            if found is None or (before is not None and before.state == "stopped" and before.evidence == found):
-                return 0
-            for letter in waiting.letters(tx, company, key, CANDIDATES_MAX):
-                if self._all_arrived(tx, company, letter):
-                    begun = self._begin(tx, company, key, count, letter.id, found, result)
-                    if begun:
-                        log.info("a key arrived; its canary travels", company=company, key=key, waiting=count)
-                    return int(begun)
-        return 0
+            fate, said = waiting.fate(tx, release.canary)
+            match fate:
+                case "through":
+                    waiting.move(tx, release.id, "flowing", note=f"the canary stands as {said}")
+                case "back":
+                    waiting.move(tx, release.id, "stopped", note=said)
+                    result.stopped += 1
+                case "overtaken":  # It says nothing about the key: another one goes.
+                    waiting.move(tx, release.id, "done", note=said)
+                    result.done += 1
+        return fate == "through"
 
-    def _begin(
-        self, tx: Connection, company: str, key: str, count: int, canary: int, found: str, result: ReleaseResult
-    ) -> bool:
+    def _send_canary(self, key: Key, letter_id: int, found: str, result: ReleaseResult) -> int:
+        with self.ledger.begin() as tx:
+            before = waiting.latest(tx, key)
+            if before is not None and before.state == "stopped" and before.evidence == found:
+                return 0
+            begun = self._begin(tx, key, letter_id, found)
+        if begun:
+            log.info("a key arrived; its canary travels", company=key.company, key=key.name, letter=letter_id)
+        result.canaries += begun
+        return int(begun)
+
+    def _begin(self, tx: Connection, key: Key, canary: int, found: str) -> bool:
+        count = waiting.count(tx, key)
         try:
-            deadletters.replay(tx, canary, actor=ACTOR, reason=f"{key} arrived; the canary")
+            deadletters.replay(tx, canary, actor=ACTOR, reason=f"{key.name} arrived; the canary")
         except NotOpen:
             return False
-        waiting.begin(tx, company, key, canary, count, found)
-        result.canaries += 1
+        waiting.begin(tx, key, canary, count, found)
         return True
 
-    def _let_go(self, company: str, letter: Row[Any], key: str) -> int:
+    def _let_go(self, letter_id: int, key: Key) -> bool:
         with self.ledger.begin() as tx:
-            if not self._all_arrived(tx, company, letter):
-                return 0
             try:
-                deadletters.replay(tx, letter.id, actor=ACTOR, reason=f"{key} arrived")
+                deadletters.replay(tx, letter_id, actor=ACTOR, reason=f"{key.name} arrived")
             except NotOpen:
-                return 0
-        return 1
-
-    def _all_arrived(self, tx: Connection, company: str, letter: Row[Any]) -> bool:
-        keys, book = waiting.keys_of(tx, letter.id), self.book()
-        return all(_serves(tx, book, company, key, letter) for key in keys)
-
-
-def _serves(tx: Connection, book: Book, company: str, key: str, letter: Row[Any]) -> bool:
-    """Whether what a key names is there, and enough of it for this letter."""
-    if evidence(tx, book, company, key) is None:
-        return False
-    kind, _, name = key.partition(":")
-    if kind != "budget" or not letter.amount:
+                return False
         return True
-    balance = balances.find(tx, BalanceKey("budget", company, name))
-    return balance is not None and balance.open >= Decimal(letter.amount)
 
 
-def evidence(tx: Connection, book: Book, company: str, key: str) -> str | None:
-    """What is there of a key now, in the book or in the ledger, as a short text that changes when that does; None where
-    it has not arrived."""
-    kind, _, name = key.partition(":")
-    if kind in ("account", "role", "tax", "company", "dimension", "rule"):
-        return book.fingerprint if _in_book(book, company, kind, name) else None
-    if kind == "period":
-        period = period_of(periods.of(tx, company), date.fromisoformat(name))
-        return f"{period.period} {period.state}" if period is not None and period.state == "open" else None
-    if kind in ("advance", "budget"):
-        balance = balances.find(tx, BalanceKey("advance" if kind == "advance" else "budget", company, name))
-        if balance is None or (kind == "advance" and "paid" not in balance.detail) or balance.open <= 0:
-            return None
-        return f"{balance.available:f} {balance.used:f}"
-    if kind in RECORD_KINDS or kind == "account_code":
-        wanted = RecordKey(company, "account" if kind == "account_code" else kind, name)
-        record = records.known(tx, [wanted]).get(wanted)
-        return f"{record.valid_from} {record.valid_to}" if record is not None and record.active else None
-    return None
+def look(tx: Connection, book: Book) -> Arrived:
+    """What arrived of all that open letters wait for."""
+    evidence: dict[Key, str] = {}
+    for page in waiting.keys(tx):
+        evidence |= there(tx, book, page)
+    return Arrived(evidence, _short(tx) if any(key.name.startswith("budget:") for key in evidence) else ())
 
 
-def _in_book(book: Book, company: str, kind: str, name: str) -> bool:
+def _short(tx: Connection) -> Collection[int]:
+    """Letters that wait for a budget with less left than their amount."""
+    wanting = waiting.on_budgets(tx)
+    known = balances.find_all(tx, {_balance(key) for _, key, _ in wanting})
+    left = {key: balance.open for key, balance in known.items()}
+    return {id_ for id_, key, amount in wanting if left.get(_balance(key), Decimal(0)) < amount}
+
+
+def there(tx: Connection, book: Book, keys: Collection[Key]) -> Mapping[Key, str]:
+    """Of these keys, the ones that arrived, in the book or in the ledger, each with a short text that changes when what
+    is there does."""
+    by_kind: dict[str, list[Key]] = defaultdict(list)
+    for key in keys:
+        by_kind[key.name.partition(":")[0]].append(key)
+    found: dict[Key, str] = {}
+    for kind, of_kind in by_kind.items():
+        if kind in IN_BOOK:
+            found |= {key: book.fingerprint for key in of_kind if _in_book(book, key)}
+        elif kind == "period":
+            found |= _open_periods(tx, of_kind)
+        elif kind in ("advance", "budget"):
+            found |= _open_balances(tx, of_kind)
+        elif kind == "account_code" or kind in RECORD_KINDS:
+            found |= _active_records(tx, of_kind)
+    return found
+
+
+def _open_periods(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
+    kept = periods.of_all(tx, {key.company for key in keys})
+    of_day = {key: period_of(kept[key.company], date.fromisoformat(_name(key))) for key in keys}
+    return {
+        key: f"{period.period} {period.state}"[:EVIDENCE_MAX]
+        for key, period in of_day.items()
+        if period is not None and period.state == "open"
+    }
+
+
+def _open_balances(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
+    kept = balances.find_all(tx, {_balance(key) for key in keys})
+    of_key = {key: kept[_balance(key)] for key in keys if _balance(key) in kept}
+    return {
+        key: f"{balance.available:f} {balance.used:f}"[:EVIDENCE_MAX]
+        for key, balance in of_key.items()
+        if balance.open > 0 and (balance.key.kind == "budget" or "paid" in balance.detail)
+    }
+
+
+def _balance(key: Key) -> BalanceKey:
+    return BalanceKey("advance" if key.name.startswith("advance:") else "budget", key.company, _name(key))
+
+
+def _active_records(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
+    of_key = {key: RecordKey(key.company, _record_kind(key), _name(key)) for key in keys}
+    known = records.known(tx, set(of_key.values()))
+    kept = {key: known[record] for key, record in of_key.items() if record in known}
+    return {key: f"{record.valid_from} {record.valid_to}" for key, record in kept.items() if record.active}
+
+
+def _record_kind(key: Key) -> str:
+    kind = key.name.partition(":")[0]
+    return "account" if kind == "account_code" else kind
+
+
+def _name(key: Key) -> str:
+    return key.name.partition(":")[2]
+
+
+def _in_book(book: Book, key: Key) -> bool:
+    kind, _, name = key.name.partition(":")
+    company = key.company
     if kind == "company":
         return bool(book.rows_for(CompanyRow, name))
     first, _, second = name.partition("/")

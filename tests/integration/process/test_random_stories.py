@@ -21,8 +21,9 @@ from connector.erp.file_ledger import FileLedger
 from connector.facts import BalanceKey
 from connector.ledger import Ledger, waiting
 from connector.ledger.deadletters import NotOpen
+from connector.ledger.waiting import Key
 from connector.preflight import claimed_invoices
-from connector.process.waiting import evidence
+from connector.process.waiting import look
 from connector.settings import System
 from connector.translate import shelf
 from contracts import parse_event
@@ -337,14 +338,14 @@ class Story:
 
     def check_waiting(self) -> None:
         """What still waits misses something, or was stopped."""
-        letters = self.world.query("SELECT id, company, amount FROM dead_letters WHERE state = 'open'")
+        letters = self.world.query("SELECT id, company FROM dead_letters WHERE state = 'open'")
         with self.world.ledger.begin() as tx:
+            arrived = look(tx, self.world.runtime.book())
             for letter in letters:
-                keys = waiting.keys_of(tx, letter.id)
-                there = [evidence(tx, self.world.runtime.book(), letter.company, key) for key in keys]
-                if keys and all(there) and not any(key.startswith("budget:") for key in keys):
-                    latest = [waiting.latest(tx, letter.company, key) for key in keys]
-                    assert any(one is not None and one.state == "stopped" for one in latest), (letter, keys, there)
+                keys = [Key(letter.company, name) for name in waiting.keys_of(tx, letter.id)]
+                if keys and all(key in arrived.evidence for key in keys) and letter.id not in arrived.short:
+                    latest = [waiting.latest(tx, key) for key in keys]
+                    assert any(one is not None and one.state == "stopped" for one in latest), (letter, keys)
 
 
 def _cost(voucher: Voucher) -> Decimal:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, waiting
+from connector.settings import System, Waiting
 from connector.translate import shelf
-from tests.integration.process.world import Shelved, World, claim, expense
+from tests.integration.process.world import Shelved, World, claim, expense, record
 
 MISSING = "training.other"
 ROW = f"{MISSING},*,*,660205,,,"
 
 
 @pytest.fixture
-def book(tmp_path: Path) -> Shelved:
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelved:
+    monkeypatch.setattr(shelf, "LOOK_EVERY_S", 0.0)
     return Shelved(tmp_path / "book")
 
 
 @pytest.fixture
-def world(ledger: Ledger, tmp_path: Path, book: Shelved, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(shelf, "LOOK_EVERY_S", 0.0)
+def world(ledger: Ledger, tmp_path: Path, book: Shelved) -> World:
     return World(ledger, tmp_path / "erp", book=book.folder)
 
 
@@ -86,6 +87,128 @@ def test_a_report_that_waits_for_two_keys_moves_when_both_are_there(world: World
     world.release()
 
     assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_canary_is_not_proven_by_an_older_version_of_its_document(world: World, book: Shelved) -> None:
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00")))
+    world.deliver()
+    world.receive(claim("EXP-1", expense(MISSING, "10.00"), version=2, happening="changed"))
+    world.receive(*(claim(f"EXP-{at}", expense(MISSING, "10.00")) for at in range(2, 6)))
+
+    book.add("accounts", f"{MISSING},*,*,660205,,2020-01-01,2020-12-31")
+    world.runtime.waiting.release_due()
+    before_it_was_read = world.runtime.waiting.release_due()
+    world.deliver()
+    world.release()
+
+    assert not before_it_was_read.moved
+    assert _states(world) == [("stopped", 1, 5)]
+
+
+def test_a_canary_is_not_stopped_by_an_older_version_that_the_erp_refused(
+    ledger: Ledger, tmp_path: Path, book: Shelved
+) -> None:
+    known = tmp_path / "accounts"
+    known.write_text("1\n")
+    erp = FileLedger(
+        System(adapter="file", company="C01", options={"path": str(tmp_path / "erp"), "accounts": str(known)})
+    )
+    world = World(ledger, tmp_path / "erp", erp, book=book.folder)
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00")))
+    world.deliver()
+    world.discard(world.letters()[0].id)
+    world.receive(claim("EXP-1", expense(MISSING, "10.00"), version=2, happening="changed"))
+    world.receive(*(claim(f"EXP-{at}", expense(MISSING, "10.00")) for at in range(2, 6)))
+
+    known.write_text("660205\n224101\n")
+    book.add("accounts", ROW)
+    world.runtime.waiting.release_due()
+    for _ in range(3):
+        world.release()
+
+    assert (len(world.live()), _states(world)) == (5, [("done", 5, 5)])
+
+
+def test_a_canary_that_a_later_version_overtook_proves_nothing_and_another_goes(world: World, book: Shelved) -> None:
+    world.receive(*(claim(f"EXP-{at}", expense(MISSING, "10.00")) for at in range(3)))
+    book.add("accounts", ROW)
+    world.runtime.waiting.release_due()
+    world.relay()
+    world.receive(claim("EXP-0", expense("travel.taxi", "10.00"), version=2, happening="changed"))
+    world.deliver()
+
+    round_two = world.release()
+
+    assert (round_two.canaries, round_two.released) == (1, 0)
+    assert _states(world) == [("canary", 1, 2)]
+
+
+def test_what_waits_for_something_else_too_hides_nobody_from_the_canary(world: World, book: Shelved) -> None:
+    world.receive(*(claim(f"OLD-{at}", expense(MISSING, "1.00"), expense("gift.gold", "1.00")) for at in range(25)))
+    world.receive(*(claim(f"NEW-{at}", expense(MISSING, "10.00")) for at in range(5)))
+
+    book.add("accounts", ROW)
+    while world.release().moved:
+        pass
+
+    assert (len(world.live()), len(world.letters())) == (5, 25)
+
+
+def test_what_waits_for_something_else_too_hides_nobody_from_those_that_follow(
+    ledger: Ledger, tmp_path: Path, book: Shelved
+) -> None:
+    world = World(ledger, tmp_path / "erp", book=book.folder, waiting=Waiting(batch=10))
+    world.receive(claim("NEW-0", expense(MISSING, "10.00")))
+    world.receive(*(claim(f"OLD-{at}", expense(MISSING, "1.00"), expense("gift.gold", "1.00")) for at in range(10)))
+    world.receive(*(claim(f"NEW-{at}", expense(MISSING, "10.00")) for at in range(1, 5)))
+
+    book.add("accounts", ROW)
+    while world.release().moved:
+        pass
+
+    assert (len(world.live()), len(world.letters())) == (5, 10)
+    assert _states(world) == [("done", 5, 15)]
+
+
+def test_a_key_behind_thousands_that_did_not_arrive_is_seen(
+    world: World, book: Shelved, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "PAGE", 3)
+    world.receive(*(claim(f"OLD-{at}", expense(f"gift.{at}", "1.00")) for at in range(10)))
+    world.receive(claim("EXP-1", expense(MISSING, "10.00")))
+
+    book.add("accounts", ROW)
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_what_comes_back_neither_holds_up_the_others_nor_is_let_go_again_and_again(
+    ledger: Ledger, tmp_path: Path, book: Shelved
+) -> None:
+    world = World(ledger, tmp_path / "erp", book=book.folder, waiting=Waiting(batch=1))
+    for at, day in enumerate(("2025-03-27", "2024-03-27", "2025-03-27")):
+        world.receive(claim(f"EXP-{at}", expense(MISSING, "10.00"), approved_at=f"{day}T10:00:00+08:00"))
+
+    book.add("accounts", f"{MISSING},*,*,660205,,2025-01-01,")
+    for _ in range(8):
+        world.release()
+
+    assert list(world.live()) == ["C01-EXP-0-V1", "C01-EXP-2-V1"]
+    assert [(letter.number, letter.replays) for letter in world.letters()] == [("EXP-1", 2)]
+    assert _states(world) == [("stopped", 1, 1)]
+
+
+def test_a_budget_that_is_too_small_for_the_oldest_lets_go_what_it_is_enough_for(world: World) -> None:
+    scope = {"period": "2025", "currency": "CNY", "department": "D01"}
+    world.receive(record("budget", "B-1", amount="1.00", **scope))
+    world.receive(claim("EXP-1", expense("travel.taxi", "900.00")), claim("EXP-2", expense("travel.taxi", "20.00")))
+    assert [letter.waits_for for letter in world.letters()] == ["budget:B-1"] * 2
+
+    world.receive(record("budget", "B-1", 2, amount="50.00", **scope))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-2-V1"]
 
 
 def test_a_book_that_became_wrong_leaves_the_last_sound_one_in_force(world: World, book: Shelved) -> None:

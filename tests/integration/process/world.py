@@ -20,7 +20,7 @@ from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, deadletters, outbox
 from connector.process.batch import BatchResult
 from connector.process.waiting import ReleaseResult
-from connector.settings import Delivery, Retry, Settings, System
+from connector.settings import Delivery, Retry, Settings, System, Waiting
 from connector.translate import load_book
 from contracts.voucher import parse_voucher
 
@@ -168,12 +168,14 @@ class World:
         retry: Retry | None = None,
         book: Path | None = None,
         oa: Mapping[str, Adapter] | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self.erp = erp or FileLedger(System(adapter="file", company="C01", options={"path": str(folder)}))
         settings = Settings(
             retry=retry or Retry(ledger_wait_s=0, call_wait_s=0),
             delivery=Delivery(settle_s=0),
             book=book,
+            waiting=waiting or Waiting(),
         )
         self.runtime = Runtime(settings, ledger, {"C01": self.erp}, oa or {}, _no_channel)
         self.ledger = ledger

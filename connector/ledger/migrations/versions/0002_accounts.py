@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("key", sa.String(length=200), nullable=False),
         sa.Column("state", sa.String(length=10), nullable=False),
         sa.Column("canary", Key, nullable=False),
+        sa.Column("reached", Key, nullable=False),
         sa.Column("waiting", sa.Integer(), nullable=False),
         sa.Column("released", sa.Integer(), nullable=False),
         sa.Column("note", sa.Text(), nullable=True),
