@@ -117,15 +117,15 @@ def _returned(told: Mapping[str, Any]) -> Decimal:
 
 
 def _translate(advance: _Advance, balance: Balance, desk: Desk) -> Voucher | Refusal:
-    room = desk.room(advance.company)
-    stated = balance.detail.get("rate")
-    if isinstance(advance, AdvancePaid) or stated is None:
+    room, view, stated = (
+        desk.room(advance.company),
+        desk.book.view(advance.company, _day(advance)),
+        balance.detail.get("rate"),
+    )
+    if isinstance(advance, AdvancePaid) or stated is None or view is None or advance.currency == view.currency:
         return to_advance_voucher(advance, desk.book, reference_max=room)
-    rate, view = Decimal(stated), desk.book.view(advance.company, advance.returned_on)
-    released = None
-    if view is not None:
-        spans = desk.facts.spans_for(balance.key, -advance.version, advance.amount)
-        released = taken_off(spans, rate, QUANTA[view.currency])
+    rate, spans = Decimal(stated), desk.facts.spans_for(balance.key, -advance.version, advance.amount)
+    released = taken_off(spans, rate, QUANTA[view.currency])
     return to_advance_voucher(advance, desk.book, paid_rate=rate, released=released, reference_max=room)
 
 

@@ -27,7 +27,8 @@ def to_advance_voucher(
 ) -> Voucher | Refusal:
     """Debits the advance and credits the bank; on a return the other way round. A return in another currency takes the
     advance down at `paid_rate`, the rate it was paid at (by exactly `released` where that is given), and books the
-    difference to today's rate as a gain or a loss. Each line is written by the rule of its role, as those of a report are."""
+    difference to today's rate as a gain or a loss; where nobody told at what rate it was paid, it waits for that. Each line
+    is written by the rule of its role, as those of a report are."""
     on = advance.paid_on if isinstance(advance, AdvancePaid) else advance.returned_on
     view = book.view(advance.company, on)
     if view is None:
@@ -40,13 +41,19 @@ def to_advance_voucher(
     if foreign and advance.rate is None:
         expected = f"the rate from {advance.currency} to {view.currency}"
         return Refusal((Finding("ACC-305", "data.rate", expected, "nothing", "pin the rate of the payment"),))
-    rate = advance.rate.value if foreign and advance.rate is not None else Decimal(1)
+    rate = Decimal(1) if advance.rate is None else advance.rate.value
+    if not foreign and rate != 1:
+        expected = f"no rate, the advance is in {view.currency} already"
+        return Refusal((Finding("CON-132", "data.rate", expected, f"{rate:f}", "leave the rate out"),))
+    if foreign and isinstance(advance, AdvanceReturned) and paid_rate is None:
+        expected, fix = f"the rate that {advance.number} was paid at", "publish the advance (advance.paid)"
+        return Refusal((Finding("ACC-301", "data.number", expected, "nothing", fix),), (f"advance:{advance.number}",))
     money = (advance.amount * rate).quantize(unit, ROUND_HALF_UP)
     moves: list[_Move]
     if isinstance(advance, AdvancePaid):
         moves = [("debit", "advance", money, rate), ("credit", "bank", money, rate)]
     else:
-        back = paid_rate if foreign and paid_rate is not None else rate
+        back = paid_rate if foreign and paid_rate is not None else Decimal(1)
         if released is None:
             released = (advance.amount * back).quantize(unit, ROUND_HALF_UP)
         side: Side = "credit" if money > released else "debit"

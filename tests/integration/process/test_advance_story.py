@@ -242,6 +242,18 @@ def test_a_return_that_the_erp_refused_is_booked_anew_after_a_replay_and_counts_
     assert (stands(world), left(world)) == (Decimal("3195.00"), Decimal("450.00"))
 
 
+def test_a_return_in_another_currency_waits_for_its_payment_and_then_goes_on_by_itself(booked: World) -> None:
+    booked.receive(returned("20.00", **dollars("7.12")))
+    assert [(letter.code, letter.waits_for) for letter in booked.letters()] == [("ACC-301", "advance:ADV-1")]
+
+    booked.receive(paid("500.00", **dollars("7.10")))
+    booked.deliver()
+    booked.release()
+
+    assert codes(booked) == []
+    assert (stands(booked), left(booked)) == (Decimal("3408.00"), Decimal("480.00"))
+
+
 def test_another_system_cannot_tell_of_the_same_advance(world: World) -> None:
     world.receive(paid("1000.00"), returned("200.00"))
 

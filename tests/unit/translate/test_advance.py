@@ -109,8 +109,9 @@ BANKS = """  - id: dollar-bank
 )
 def test_a_condition_may_ask_about_the_advance_and_what_a_report_would_say_of_it(when: str) -> None:
     book = with_rules("  - id: bank\n", BANKS.format(when=when), "100202,美元户,Dollars,\n")
+    back = returned(**dollars("7.12"), reason="To Shenzhen")
 
-    voucher = to_advance_voucher(returned(**dollars("7.12"), reason="To Shenzhen"), book)
+    voucher = to_advance_voucher(back, book, paid_rate=Decimal("7.10"))
 
     assert isinstance(voucher, Voucher), voucher
     assert (voucher.lines[0].account, voucher.lines[0].rule) == ("100202", "dollar-bank")
@@ -168,20 +169,28 @@ def test_a_return_of_which_nothing_is_left_to_take_off_is_a_gain() -> None:
     assert lines(answer) == ["debit bank 0.01 0.01 0.5", "credit exchange_difference 0.01 None None"]
 
 
-def test_a_return_at_an_unknown_rate_is_taken_off_at_todays() -> None:
-    assert lines(to_advance_voucher(returned(**dollars("7.12")), BOOK)) == [
-        "debit bank 142.40 20.00 7.12",
-        "credit advance 142.40 20.00 7.12",
-    ]
+def test_a_return_of_what_was_paid_at_an_unknown_rate_waits_for_the_payment() -> None:
+    answer = to_advance_voucher(returned(**dollars("7.12")), BOOK)
+
+    assert refused(answer) == [("ACC-301", "data.number")]
+    assert isinstance(answer, Refusal)
+    assert answer.waits_for == ("advance:ADV1",)
 
 
 def test_a_rate_of_the_base_currency_changes_nothing() -> None:
-    one = Rate(value=Decimal("1"), date=DAY, source="PBOC")
+    one = Rate(value=Decimal("1.0"), date=DAY, source="PBOC")
 
     assert lines(to_advance_voucher(paid(rate=one), BOOK)) == [
         "debit advance 500.00 None None",
         "credit bank 500.00 None None",
     ]
+
+
+def test_any_other_rate_of_the_base_currency_is_refused() -> None:
+    rate = Rate(value=Decimal("7.12"), date=DAY, source="PBOC")
+
+    assert refused(to_advance_voucher(paid(rate=rate), BOOK)) == [("CON-132", "data.rate")]
+    assert refused(to_advance_voucher(returned(rate=rate), BOOK)) == [("CON-132", "data.rate")]
 
 
 def test_a_return_in_the_base_currency_has_no_rate() -> None:
