@@ -28,8 +28,7 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -40,7 +39,8 @@ from starlette.routing import Route
 from connector.adapter import Adapter, Change
 from connector.bootstrap import Runtime
 from connector.ledger import idempotency
-from connector.oa.door import Accept, Taken, accept_each, from_an_oa, is_away, take
+from connector.ledger.faults import is_away
+from connector.oa.door import Accept, Taken, accept_each, from_an_oa, take
 from connector.oa.piece import Piece
 from connector.oa.reading import JSON, read_array, read_one, too_many
 from connector.process.intake import Accepted, accept_in, refuse_in
@@ -198,7 +198,7 @@ class _Gateway:
     def _preflight(self, body: bytes, content_type: str, language: Language) -> Response:
         try:
             asked = self._ask(body, content_type)
-        except (DBAPIError, PoolTimeout) as error:
+        except SQLAlchemyError as error:
             raise _away(error) from error
         if asked.event is None:
             raise Problem(422, asked.findings)
@@ -329,13 +329,13 @@ class _Gateway:
         try:
             with self._ledger.begin() as tx:
                 yield tx
-        except (DBAPIError, PoolTimeout) as error:
+        except SQLAlchemyError as error:
             raise _away(error) from error
 
 
-def _away(error: DBAPIError | PoolTimeout) -> Problem:
+def _away(error: SQLAlchemyError) -> Problem:
     """The problem of a ledger that is away; any other error of the database is raised as it is."""
-    if isinstance(error, DBAPIError) and not is_away(error):
+    if not is_away(error):
         raise error
     fix = "send the same request again after the time given"
     finding = Finding("OPS-805", "", "the ledger to answer", type(error).__name__, fix)

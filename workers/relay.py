@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from tenacity import Retrying, retry_if_exception_type, wait_exponential_jitter
 
 from connector.bootstrap import Runtime
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 def run(runtime: Runtime, stop: threading.Event) -> None:
     """Relays until told to stop. Where the broker or the ledger is away it waits and tries again; nothing is lost."""
     retrying = Retrying(
-        retry=retry_if_exception_type((Unavailable, DBAPIError)),
+        retry=retry_if_exception_type((Unavailable, SQLAlchemyError)),
         wait=wait_exponential_jitter(multiplier=0.2, max=5),
         sleep=lambda seconds: _wait(stop, seconds),
         stop=lambda _: stop.is_set(),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import structlog
 from celery import Celery
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from connector.bootstrap import Runtime
 from connector.errors import ConnectorError
@@ -95,7 +95,7 @@ def _rounds(what: str, whom: str, work: Callable[[], bool]) -> None:
         for _ in range(ROUNDS_MAX):
             if not work():
                 return
-    except (ConnectorError, DBAPIError) as error:
+    except (ConnectorError, SQLAlchemyError) as error:
         log.warning("left for the next tick", work=what, whom=whom, error=str(error)[:300])
     finally:
         log.debug("worked", work=what, whom=whom, duration_ms=int((time.monotonic() - started) * 1000))

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from connector.facts import Balance, BalanceKey, Facts, Use
+from connector.ledger.faults import Crossed
 from connector.ledger.sql import insert_many, table_of
 from connector.ledger.tables import balance_uses, balances
 
@@ -24,10 +25,6 @@ _ZERO = Decimal(0)
 _SAME_KEY = "{0}.key = given.key AND {0}.kind = given.kind AND {0}.company = given.company"
 
 Wanted = Mapping[BalanceKey, tuple[str, Decimal]]  # currency and what is available, where the balance is new
-
-
-class Crossed(Exception):
-    """Another transaction wrote a balance that this one found missing: nothing happened, and a second try finds it."""
 
 
 def gather(

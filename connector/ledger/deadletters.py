@@ -319,7 +319,7 @@ def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
             {"id": letter.posting_id, "why": f"discarded by {actor}: {reason}"},
         )
     if letter.event_id is not None:
-        tx.execute(
+        ended = tx.execute(
             update(inbox)
             .where(
                 inbox.c.source == letter.source,
@@ -327,8 +327,9 @@ def discard(tx: Connection, letter_id: int, *, actor: str, reason: str) -> str:
                 or_(inbox.c.outcome == "parked", inbox.c.outcome == "released"),
             )
             .values(outcome="discarded", note=reason)
+            .returning(inbox.c.source, inbox.c.event_id, inbox.c.sha256)
         )
-        outbox.settle(tx, [(letter.source, letter.event_id)])
+        outbox.settle(tx, [outbox.Sent(*row) for row in ended])
     if letter.document_id is not None and not _stands(tx, letter.document_id):
         balances.release(tx, letter.document_id)
     tx.execute(

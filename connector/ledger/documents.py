@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
+from connector.ledger.faults import Crossed
 from connector.ledger.sql import insert_many, table_of
 from connector.ledger.tables import documents, inbox, postings
 from connector.plan import DocumentState, Standing
@@ -196,6 +198,21 @@ def already_read(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, Rea
     return {EventKey(source, event_id): Read(sha256, outcome) for source, event_id, sha256, outcome in found}
 
 
+def bodies(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, bytes]:
+    """The bytes of events that were read before."""
+    if not keys:
+        return {}
+    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
+    found = tx.execute(
+        text(
+            f"SELECT i.source, i.event_id, i.body FROM {given}"
+            " JOIN inbox i ON i.source = given.source AND i.event_id = given.event_id"
+        ),
+        parameters,
+    )
+    return {EventKey(source, event_id): bytes(body) for source, event_id, body in found}
+
+
 @dataclass(slots=True)
 class NewPosting:
     """A posting to write: post, adjust or reverse. `after` and `reverses` name postings that are there; `after_reversal`
@@ -230,27 +247,28 @@ class Entry:
 
 
 def record_entries(tx: Connection, entries: Sequence[Entry], read_before: Iterable[EventKey]) -> None:
-    """Writes what became of each event: new rows, or the new outcome of one that was waiting."""
+    """Writes what became of each event: new rows, or the new outcome of one that was waiting. Raises Crossed where another
+    batch read one of the new ones meanwhile."""
     before = set(read_before)
-    insert_many(
-        tx,
-        inbox,
-        [
-            {
-                "source": entry.key.source,
-                "event_id": entry.key.event_id,
-                "type": entry.type,
-                "sha256": entry.sha256,
-                "body": entry.body,
-                "document_id": entry.document_id,
-                "version": entry.version,
-                "outcome": entry.outcome,
-                "note": entry.note,
-            }
-            for entry in entries
-            if entry.key not in before
-        ],
-    )
+    rows = [
+        {
+            "source": entry.key.source,
+            "event_id": entry.key.event_id,
+            "type": entry.type,
+            "sha256": entry.sha256,
+            "body": entry.body,
+            "document_id": entry.document_id,
+            "version": entry.version,
+            "outcome": entry.outcome,
+            "note": entry.note,
+        }
+        for entry in entries
+        if entry.key not in before
+    ]
+    try:
+        insert_many(tx, inbox, rows)
+    except IntegrityError as error:
+        raise Crossed("another batch read one of these events meanwhile") from error
     again = [entry for entry in entries if entry.key in before]
     if again:
         tx.execute(
@@ -432,6 +450,7 @@ __all__ = [
     "Offer",
     "Read",
     "already_read",
+    "bodies",
     "documents",
     "hold",
     "let_go",

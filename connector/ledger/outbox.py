@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, case, func, literal, select, text, update
 from sqlalchemy.engine import Connection
@@ -22,6 +22,14 @@ class OutboxRow:
     type: str
     body: bytes
     id: int = 0
+
+
+class Sent(NamedTuple):
+    """What names a message for ever: the event that it claims to be, and the hash of its bytes."""
+
+    source: str
+    event_id: str
+    sha256: str
 
 
 def add(tx: Connection, rows: Sequence[OutboxRow]) -> None:
@@ -67,26 +75,19 @@ def failed(tx: Connection, ids: Sequence[int]) -> None:
         tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=outbox.c.created_at))
 
 
-def settle(tx: Connection, keys: Sequence[tuple[str, str]]) -> None:
-    """The events (source, id) are recorded: nothing of them needs sending any more."""
-    if not keys:
+def settle(tx: Connection, sent: Sequence[Sent]) -> None:
+    """These events are recorded, or kept as dead letters: they need no sending any more. Other bytes under the same key
+    are another message, and stay."""
+    if not sent:
         return
-    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
+    given, parameters = table_of(tx, {"source": "text", "event_id": "text", "sha256": "text"}, sent)
+    sha256 = "encode(sha256(o.body), 'hex')" if tx.dialect.name == "postgresql" else "sha256_hex(o.body)"
     tx.execute(
         text(
             f"DELETE FROM outbox WHERE id IN (SELECT o.id FROM {given} JOIN outbox o"
-            " ON o.source = given.source AND o.event_id = given.event_id)"
+            f" ON o.source = given.source AND o.event_id = given.event_id AND {sha256} = given.sha256)"
         ),
         parameters,
-    )
-
-
-def settle_unreadable(tx: Connection, source: str, event_id: str, body: bytes) -> None:
-    """A message that could not be read is kept as a dead letter: its row, where it has one with these very bytes, needs
-    no sending any more."""
-    tx.execute(
-        text("DELETE FROM outbox WHERE source = :source AND event_id = :event_id AND body = :body"),
-        {"source": source, "event_id": event_id, "body": body},
     )
 
 

@@ -8,10 +8,11 @@ from functools import partial
 from itertools import islice
 from typing import Any, Literal, Protocol, TypeAlias
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
 from connector.adapter import Change
 from connector.ledger import Ledger
+from connector.ledger.faults import is_away
 from connector.oa.piece import Piece
 from connector.process import intake
 from connector.process.intake import Accepted
@@ -136,8 +137,3 @@ def accept_each(changes: Sequence[Change], accept: Accept, door: str) -> Sequenc
             fix = "look at the original bytes; report this as a fault of the connector"
             return [Finding("OPS-802", "", "values the ledger can hold", type(error).__name__, fix)]
     return [answer for change in changes for answer in accept_each([change], accept, door)]
-
-
-def is_away(error: DBAPIError) -> bool:
-    """True where the database could not be reached or gave up, so that the same call may work later."""
-    return error.connection_invalidated or isinstance(error, OperationalError | InterfaceError)

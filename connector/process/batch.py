@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,6 +19,8 @@ from connector.plan import Standing
 from contracts.envelope import AnyEvent
 from contracts.voucher import Voucher, parse_voucher
 
+_THROUGH = ("applied", "superseded", "duplicate")  # outcomes after which nobody needs to look at an event
+
 
 @dataclass(slots=True)
 class Arrived:
@@ -30,6 +33,7 @@ class Arrived:
     door: str
     waiting: bool = False  # it was held before; nobody let it go yet
     released: bool = False
+    fault: str | None = None  # why no worker tries it again before a person has looked
 
 
 @dataclass(slots=True)
@@ -74,8 +78,7 @@ class Batch:
         self._places = count(-1, -1)
         self._cancelled: list[int] = []
         self._superseded: list[tuple[int, int, int]] = []
-        self._applied_again: list[EventKey] = []
-        self._known: list[EventKey] = []
+        self._sent: list[outbox.Sent] = []
         self._read_before: set[EventKey] = set()
 
     @cached_property
@@ -121,12 +124,11 @@ class Batch:
             self._read_before.add(arrived.key)
         counter = {"duplicate": "duplicates"}.get(outcome, outcome)
         setattr(self.result, counter, getattr(self.result, counter) + 1)
-        if outcome in ("applied", "superseded", "duplicate") and (arrived.released or arrived.waiting):
-            self._applied_again.append(arrived.key)
+        self._sent.append(outbox.Sent(*arrived.key, arrived.sha256))
 
     def skip(self, arrived: Arrived) -> None:
         """The event is recorded already: nothing of it needs sending any more."""
-        self._known.append(arrived.key)
+        self._sent.append(outbox.Sent(*arrived.key, arrived.sha256))
         self.result.duplicates += 1
 
     def park(self, arrived: Arrived, document: Document, letter: deadletters.Letter) -> None:
@@ -141,8 +143,8 @@ class Batch:
     def park_bytes(self, letter: deadletters.Letter) -> None:
         """Something that is no event of a document goes to a person."""
         self._letters.append(letter)
-        if letter.source is not None and letter.event_id is not None:
-            self._known.append(EventKey(letter.source, letter.event_id))  # nothing of it needs sending any more
+        if letter.sent_as is not None:  # nothing of it needs sending any more
+            self._sent.append(outbox.Sent(*letter.sent_as, hashlib.sha256(letter.body).hexdigest()))
         self.result.parked += 1
 
     def change(self, document: Document) -> None:
@@ -182,7 +184,6 @@ class Batch:
     def write(self) -> BatchResult:
         """Writes everything, in an order that keeps every reference good."""
         self._mark_superseded_here()
-        keys = list(self._entries)
         documents.record_entries(self.tx, list(self._entries.values()), self._read_before)
         documents.record_documents(self.tx, list(self._changed.values()))
         documents.record_postings(self.tx, list(self._new.values()), self._cancelled)
@@ -190,12 +191,10 @@ class Batch:
             self._mark_superseded_before()
         for letter in self._letters:
             deadletters.park(self.tx, letter)
-            if letter.sent_as is not None and all(letter.sent_as):
-                outbox.settle_unreadable(self.tx, *letter.sent_as, letter.body)
         write_backs.add(self.tx, self.write_backs)
-        if self._applied_again:
-            deadletters.resolve_replayed(self.tx, self._applied_again)
-        outbox.settle(self.tx, [*keys, *self._known])
+        through = [key for key, entry in self._entries.items() if entry.outcome in _THROUGH]
+        deadletters.resolve_replayed(self.tx, through)
+        outbox.settle(self.tx, self._sent)
         return self.result
 
     def _mark_superseded_here(self) -> None:

@@ -64,6 +64,12 @@ def apply(batch: Batch, document: Document, arrived: Sequence[Arrived], desk: De
         _apply_one(batch, document, item, desk)
 
 
+def is_next(document: Document, event: AnyEvent) -> bool:
+    """Whether an event is a version still to be booked or taken back, which no later one may pass."""
+    books = document.key.kind == event.kind == "expense.report" and _INTENTS[event.happening] != "note"
+    return books and event.source == document.source and event.version > document.version
+
+
 def _apply_one(batch: Batch, document: Document, item: Arrived, desk: Desk) -> None:
     decided = plan(document.as_state(), _version_of(batch, document, item))
     if decided.outcome == "held" and item.waiting:

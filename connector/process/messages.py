@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from connector.channels import GIVEN_UP, Message
 from connector.channels.signature import verify
+from connector.ledger import documents
 from connector.ledger.deadletters import Letter, sentence
-from connector.ledger.documents import EventKey
+from connector.ledger.documents import EventKey, Read
 from connector.process.batch import Arrived
 from connector.process.senders import objection
 from connector.settings import Security
@@ -37,12 +39,15 @@ def open_messages(
         if finding is not None:
             letters.append(_not_its_own(message, event, finding, door))
             continue
-        if GIVEN_UP in message.headers:
-            letters.append(_given_up(message, event, door))
-            continue
-        sha256 = hashlib.sha256(message.body).hexdigest()
-        arrived.append(Arrived(event, EventKey(event.source, event.id), message.body, sha256, door))
+        item = _opened(event, message.body, door)
+        if GIVEN_UP in message.headers:  # it ended its worker again and again
+            item.fault = f"given up by the broker: {message.headers[GIVEN_UP]}"
+        arrived.append(item)
     return arrived, letters
+
+
+def _opened(event: AnyEvent, body: bytes, door: str) -> Arrived:
+    return Arrived(event, EventKey(event.source, event.id), body, hashlib.sha256(body).hexdigest(), door)
 
 
 def _unreadable(message: Message, refused: Refused, door: str) -> Letter:
@@ -69,24 +74,53 @@ def _not_its_own(message: Message, event: AnyEvent, finding: Finding, door: str)
     return letter
 
 
-def _given_up(message: Message, event: AnyEvent, door: str) -> Letter:
-    """A message that ended its worker again and again is not tried once more: a person looks at it."""
-    reason = f"given up by the broker: {message.headers[GIVEN_UP]}"
-    return Letter.about(event, message.body, door, "OPS-802", reason)
-
-
 def reread(body: bytes, door: str) -> Arrived:
     """An event from the inbox: it was verified when it came in."""
-    event = parse_event(body)
-    return Arrived(event, EventKey(event.source, event.id), body, hashlib.sha256(body).hexdigest(), door, waiting=True)
+    item = _opened(parse_event(body), body, door)
+    item.waiting = True
+    return item
 
 
-def same_event(tx: Connection, arrived: Arrived) -> bool:
-    """True where the event read before under this key says the same, whatever its bytes look like."""
-    body = tx.scalar(
-        text("SELECT body FROM inbox WHERE source = :source AND event_id = :event_id"), arrived.key._asdict()
-    )
-    return body is not None and parse_event(bytes(body)) == arrived.event
+@dataclass(slots=True)
+class Sorted:
+    """What arrived, by what was read before: events to decide about, ones that are recorded already, and ones whose key
+    belongs to another event."""
+
+    unread: list[Arrived] = field(default_factory=list)
+    repeated: list[Arrived] = field(default_factory=list)
+    reused: list[Arrived] = field(default_factory=list)
+
+
+def sort_out(arrived: Sequence[Arrived], read: Mapping[EventKey, Read], other: Mapping[EventKey, AnyEvent]) -> Sorted:
+    """Sorts a batch by the key of each event. `read` was read before; `other` are the events of these whose bytes are not
+    those that arrived.
+
+    An event that was let go travels as the bytes that it had: others that say the same only repeat it.
+    """
+    done = Sorted()
+    first: dict[EventKey, Arrived] = {}
+    for item in arrived:
+        before, twin = read.get(item.key), first.get(item.key)
+        if before is not None and before.sha256 != item.sha256:
+            (done.repeated if other[item.key] == item.event else done.reused).append(item)
+        elif twin is not None:
+            same = twin.sha256 == item.sha256 or twin.event == item.event
+            (done.repeated if same else done.reused).append(item)
+        elif before is not None and before.outcome != "released":
+            done.repeated.append(item)
+        else:
+            item.released = before is not None
+            first[item.key] = item
+    done.unread = list(first.values())
+    return done
+
+
+def said_before(
+    tx: Connection, arrived: Sequence[Arrived], read: Mapping[EventKey, Read]
+) -> Mapping[EventKey, AnyEvent]:
+    """The events that were read before under keys of this batch as other bytes."""
+    keys = {item.key for item in arrived if item.key in read and read[item.key].sha256 != item.sha256}
+    return {key: parse_event(body) for key, body in documents.bodies(tx, list(keys)).items()}
 
 
 def same_content(tx: Connection, document_id: int, sha256: str, event: AnyEvent) -> bool:

@@ -8,19 +8,20 @@ from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from connector.channels import Message
 from connector.errors import Unavailable
 from connector.facts import Facts
 from connector.ledger import Ledger, balances, books, documents
 from connector.ledger.deadletters import Letter
-from connector.ledger.documents import Document, DocumentKey, EventKey
+from connector.ledger.documents import Document, DocumentKey
+from connector.ledger.faults import Crossed, is_away
 from connector.process import advance, expense, master_data, settlement
 from connector.process.batch import Arrived, Batch, BatchResult
 from connector.process.gather import gather
 from connector.process.intake import document_key, is_answer, owner
-from connector.process.messages import open_messages, reread, same_event
+from connector.process.messages import open_messages, reread, said_before, sort_out
 from connector.retry import call
 from connector.settings import Retry, Security
 from connector.translate import Book
@@ -45,7 +46,7 @@ class Step:
     listening: Collection[str]
     irreversible: Collection[str] = ()
     reference_max: Mapping[str, int] = field(default_factory=dict)  # by company; 32 characters where it says nothing
-    _archived: set[str] = field(default_factory=set)  # books that the ledger keeps already
+    _told: list[str] = field(default_factory=list)  # the book that the ledger was told of last
 
     def apply(self, messages: Sequence[Message], door: str = "broker") -> BatchResult:
         """Decides about every message in one transaction and returns after its commit: only then may they be
@@ -55,17 +56,21 @@ class Step:
         culprit is parked.
         """
         arrived, letters = open_messages(messages, self.security, self.erps, door)
-        return self._apply(arrived, letters)
+        try:
+            return self._apply(arrived, letters)
+        except Exception as error:
+            if not _works_later(error):
+                raise
+            raise Unavailable(f"the ledger is away: {_short(error)}", code="OPS-805") from error
 
     def _apply(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:
         try:
             # Two batches that crossed in the database: one of them simply tries again.
-            return call(
-                lambda: self._decide(arrived, letters), on=(OperationalError, balances.Crossed), retry=self.retry
-            )
-        except (OperationalError, InterfaceError, balances.Crossed) as error:
-            raise Unavailable(f"the ledger is away: {_short(error)}", code="OPS-805") from error
-        except Exception as error:  # noqa: BLE001 - the edge where one bad message must not stop the others
+            return call(lambda: self._decide(arrived, letters), on=(OperationalError, Crossed), retry=self.retry)
+        except Exception as error:
+            if _works_later(error):
+                raise
+            # The edge where one bad message must not stop the others.
             if len(arrived) + len(letters) == 1:
                 return self._give_up(arrived, letters, error)
             log.warning("a batch is taken one by one", error=_short(error), size=len(arrived))
@@ -78,54 +83,51 @@ class Step:
 
     def _decide(self, arrived: Sequence[Arrived], letters: Sequence[Letter]) -> BatchResult:
         with self.ledger.begin() as tx:
-            lanes: dict[DocumentKey, list[Arrived]] = defaultdict(list)
-            for item in arrived:
-                lanes[document_key(item.event)].append(item)
             held = documents.hold(tx, [(document_key(item.event), owner(item.event)) for item in arrived])
-            seen = documents.already_read(tx, [item.key for item in arrived])
-            batch = Batch(tx, held, seen)
-            unread = {key: self._unread(batch, held[key], items) for key, items in lanes.items()}
-            book = self.book()
-            facts = _gather(tx, book, held, unread)
-            desk = expense.Desk(book, facts, self.listening, self.irreversible, self.reference_max)
-            # What reports depend on first: a report and its advance may come in one batch.
-            for key in sorted(unread, key=lambda key: _PLACES.get(key.kind.split(".")[0], 1)):
-                self._process(batch, held[key], unread[key], desk)
-            balances.write(tx, facts)
-            if book.fingerprint not in self._archived and any(key.kind == "expense.report" for key in unread):
-                books.archive(tx, book)
+            batch = Batch(tx, held, documents.already_read(tx, [item.key for item in arrived]))
+            unread = self._unread(batch, arrived)
+            told = self._process_all(batch, unread) if unread else None
             for letter in letters:
                 batch.park_bytes(letter)
             batch.result.read = len(arrived) + len(letters)
             result = batch.write()
-        self._archived.add(book.fingerprint)
+        if told is not None:
+            self._told[:] = [told]
         return result
 
-    def _unread(self, batch: Batch, document: Document, items: Sequence[Arrived]) -> list[Arrived]:
-        """Of what arrived for a document, what was not read before; plus the versions of it that wait."""
-        unread: dict[EventKey, Arrived] = {}
-        for item in items:
-            before = batch.seen.get(item.key)
-            twin = unread.get(item.key)
-            if before is not None and before.outcome == "released":
-                item.released = True
-            elif before is not None:
-                if before.sha256 == item.sha256 or same_event(batch.tx, item):
-                    batch.skip(item)
-                else:
-                    batch.park_bytes(_key_reused(item, document))
-                    batch.skip(item)
-                continue
-            if twin is None:
-                unread[item.key] = item
-            elif twin.sha256 == item.sha256 or twin.event == item.event:
-                batch.skip(item)
+    def _unread(self, batch: Batch, arrived: Sequence[Arrived]) -> dict[DocumentKey, list[Arrived]]:
+        """What is to be decided about, by document: what was not read before, and the versions that wait."""
+        sorted_ = sort_out(arrived, batch.seen, said_before(batch.tx, arrived, batch.seen))
+        for item in sorted_.repeated:
+            batch.skip(item)
+        for item in sorted_.reused:
+            batch.park_bytes(_key_reused(item, batch.held[document_key(item.event)]))
+        lanes: dict[DocumentKey, list[Arrived]] = defaultdict(list)
+        for item in sorted_.unread:
+            document = batch.held[document_key(item.event)]
+            if item.fault is None:
+                lanes[document.key].append(item)
             else:
-                batch.park_bytes(_key_reused(item, document))
-        for body in document.held:
-            item = reread(body, "ledger")
-            unread.setdefault(item.key, item)
-        return list(unread.values())
+                batch.park(item, document, _faulty(item, item.fault, document))
+        for key, items in lanes.items():
+            waiting = (reread(body, "ledger") for body in batch.held[key].held)
+            arrived_too = {item.key for item in items}
+            items += [item for item in waiting if item.key not in arrived_too]
+        return lanes
+
+    def _process_all(self, batch: Batch, unread: Mapping[DocumentKey, Sequence[Arrived]]) -> str | None:
+        """Decides about every event. Gives the fingerprint of the book where it told the ledger which one is in force."""
+        book = self.book()
+        facts = _gather(batch.tx, book, batch.held, unread)
+        desk = expense.Desk(book, facts, self.listening, self.irreversible, self.reference_max)
+        # What reports depend on first: a report and its advance may come in one batch.
+        for key in sorted(unread, key=lambda key: _PLACES.get(key.kind.split(".")[0], 1)):
+            self._process(batch, batch.held[key], unread[key], desk)
+        balances.write(batch.tx, facts)
+        if book.fingerprint in self._told or not any(key.kind == "expense.report" for key in unread):
+            return None
+        books.archive(batch.tx, book)
+        return book.fingerprint
 
     def _process(self, batch: Batch, document: Document, items: Sequence[Arrived], desk: expense.Desk) -> None:
         """Hands the events of a document to the process manager of their kind."""
@@ -143,22 +145,18 @@ class Step:
             advance.apply(batch, document, advances, desk)
 
     def _give_up(self, arrived: Sequence[Arrived], letters: Sequence[Letter], error: Exception) -> BatchResult:
-        """Parks the one message that breaks our own code or the database, with the error."""
+        """Parks the one message that breaks our own code or the database, with the error: as an event of its document or,
+        where even that fails, as bytes that a person's replay reads anew."""
         reason = f"{type(error).__name__}: {_short(error)}"
         log.error("a message is parked because processing it fails", error=reason, exc_info=error)
-        if letters:
-            letter = letters[0]
-        else:
-            item = arrived[0]
-            letter = Letter.about(item.event, item.body, item.door, "OPS-802", reason, keyed=False)
-        with self.ledger.begin() as tx:
-            batch = Batch(tx, {}, {})
-            for item in arrived:
-                batch.skip(item)
-            batch.park_bytes(letter)
-            batch.result.read = 1
-            batch.result.duplicates = 0
-            return batch.write()
+        for item in arrived:
+            if item.fault is None:
+                item.fault = reason
+                return self._apply([item], [])
+            letter = Letter.about(item.event, item.body, item.door, "OPS-802", item.fault, keyed=False)
+            letter.sent_as = item.key
+            return self._decide([], [letter])
+        return self._decide([], letters)
 
 
 def _gather(
@@ -182,8 +180,18 @@ def _gather(
 def _key_reused(item: Arrived, document: Document) -> Letter:
     message = f"the event id {item.event.id} was used before with other content"
     letter = Letter.about(item.event, item.body, item.door, "SYN-301", message, keyed=False)
-    letter.document_id = document.id
+    letter.document_id, letter.sent_as = document.id, item.key
     return letter
+
+
+def _faulty(item: Arrived, fault: str, document: Document) -> Letter:
+    letter = Letter.about(item.event, item.body, item.door, "OPS-802", fault)
+    letter.document_id, letter.blocks = document.id, expense.is_next(document, item.event)
+    return letter
+
+
+def _works_later(error: Exception) -> bool:
+    return isinstance(error, Crossed) or is_away(error)
 
 
 def _short(error: Exception) -> str:

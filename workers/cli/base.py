@@ -142,13 +142,13 @@ def _ended(error: Exception) -> int:
         import traceback
 
         sys.stderr.write(plain(without_secrets("".join(traceback.format_exception(error)))))
-    from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
-    from sqlalchemy.exc import TimeoutError as NoConnection
+    from sqlalchemy.exc import DatabaseError, DBAPIError, ProgrammingError
 
     from connector.errors import Ambiguous, ConnectorError, CredentialsRefused, Misconfigured, Unavailable
+    from connector.ledger.faults import is_away
 
     match error:
-        case OperationalError() | InterfaceError() | NoConnection():
+        case Exception() if is_away(error):
             problem("OPS-805", _first_line(error.orig if isinstance(error, DBAPIError) else error))
             return AWAY
         case ProgrammingError() if error.statement is None:  # it never got as far as a statement

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 
 import pytest
 
 from connector.ledger import Ledger, outbox
-from connector.ledger.outbox import OutboxRow
+from connector.ledger.outbox import OutboxRow, Sent
 
 
 def rows(count: int) -> list[OutboxRow]:
@@ -63,9 +64,20 @@ def test_a_recorded_event_is_never_sent_again(ledger: Ledger) -> None:
         outbox.add(tx, rows(2))
 
     with ledger.begin() as tx:
-        outbox.settle(tx, [("/oa/x/C01", "event-0")])
+        outbox.settle(tx, [Sent("/oa/x/C01", "event-0", sha256(b"{}").hexdigest())])
 
     assert [row.event_id for row in claim(ledger)] == ["event-1"]
+
+
+def test_other_bytes_under_the_key_of_a_recorded_event_are_still_sent(ledger: Ledger) -> None:
+    other = OutboxRow("/oa/x/C01", "event-0", "expense.report.approved.v1", b"\x00{ }")
+    with ledger.begin() as tx:
+        outbox.add(tx, [*rows(1), other])
+
+    with ledger.begin() as tx:
+        outbox.settle(tx, [Sent("/oa/x/C01", "event-0", sha256(b"{}").hexdigest())])
+
+    assert [row.body for row in claim(ledger)] == [other.body]
 
 
 def test_an_event_of_a_transaction_that_failed_is_not_sent(ledger: Ledger) -> None:
