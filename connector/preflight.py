@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 
+from connector import budgets
 from connector.facts import (
     GROUP,
-    Balance,
     BalanceKey,
     Facts,
     Period,
@@ -25,15 +25,13 @@ from connector.translate.book import Book, CompanyView
 from connector.translate.tax import invoice_name
 from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
 from contracts.amount import QUANTA
-from contracts.expense import ExpenseReport, Invoice, Line, booked_amount, invoice_total
+from contracts.expense import ExpenseReport, Invoice, Line, invoice_total
 from contracts.findings import Finding
 from contracts.voucher import Voucher, VoucherLine
 
 _ZERO = Decimal(0)
-_ONE = Decimal(1)
 _DAY = timedelta(days=1)
 HOLDERS_NAMED_MAX = 3
-_COST_ROLES = ("expense", "accrual", "non_deductible_tax")
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +234,10 @@ def _allocated(index: int, line: Line) -> Iterable[tuple[str, object]]:
 
 
 def _check_accounts(company: str, voucher: Voucher, facts: Facts, on: date, found: _Found) -> None:
-    for account in dict.fromkeys(line.account for line in voucher.lines):
+    on_account: dict[str, list[VoucherLine]] = {}
+    for line in voucher.lines:
+        on_account.setdefault(line.account, []).append(line)
+    for account, lines in on_account.items():
         record = facts.records.get(RecordKey(company, "account", account))
         if record is None:
             expected = f"an account of {company} in the ERP"
@@ -244,7 +245,6 @@ def _check_accounts(company: str, voucher: Voucher, facts: Facts, on: date, foun
         elif not record.counts_on(on):
             found.wrong("ACC-342", "lines", f"an account that is active on {on}", account, "map it to another account")
         else:
-            lines = [line for line in voucher.lines if line.account == account]
             for name in record.dimensions:
                 if any(name not in line.dimensions for line in lines):
                     fix = "fill it in, or let the chart of the book carry it"
@@ -428,69 +428,12 @@ def _check_budgets(
     uses: dict[BalanceKey, Decimal],
     found: _Found,
 ) -> None:
-    keys = facts.budgets_of.get(report.company, ())
-    if not keys:
-        return
-    needed: dict[BalanceKey, Decimal] = {}
-    for line in voucher.lines:
-        if line.role not in _COST_ROLES:
-            continue
-        key = budget_of(line, voucher, [facts.balances[key] for key in keys if key in facts.balances])
-        if key is not None:
-            signed = line.amount if line.side == "debit" else -line.amount
-            needed[key] = needed.get(key, _ZERO) + signed
-    for key, amount in needed.items():
+    known = [facts.balances[key] for key in facts.budgets_of.get(report.company, ()) if key in facts.balances]
+    for key, amount in budgets.needed(voucher, known).items():
         uses[key] = max(amount, _ZERO)
         left = facts.open_for(key, document_id)
-        if amount > left:
+        if amount > max(left, _ZERO):
             expected = f"at most {left:f} {voucher.currency}, what is left of budget {key.key}"
             warn = view.row.budgets == "warn"
             fix = "raise the budget, or book the cost elsewhere"
             found.wrong("ACC-321", "total", expected, f"{amount:f}", fix, waits=f"budget:{key.key}", warn=warn)
-
-
-def budget_of(line: VoucherLine, voucher: Voucher, budgets: Sequence[Balance]) -> BalanceKey | None:
-    """The budget a cost line falls under: the one that says most about it, the shortest period first."""
-    best: tuple[int, int, str] | None = None
-    chosen: BalanceKey | None = None
-    for budget in budgets:
-        scope = budget.detail
-        if budget.currency != voucher.currency or not covers(str(scope.get("period", "")), voucher.date):
-            continue
-        wanted = {name: scope[name] for name in ("department", "project", "cost_centre") if scope.get(name)}
-        if any(line.dimensions.get(name) != value for name, value in wanted.items()):
-            continue
-        if scope.get("account") and scope["account"] != line.account:
-            continue
-        rank = (len(wanted) + bool(scope.get("account")), len(str(scope.get("period", ""))), budget.key.key)
-        if best is None or rank > best:
-            best, chosen = rank, budget.key
-    return chosen
-
-
-def covers(period: str, day: date) -> bool:
-    """Whether a budget's period has the day: `2025`, `2025-03` or `2025-Q1`."""
-    if len(period) == 7 and period[4:6] == "-Q":
-        return period == f"{day.year}-Q{(day.month + 2) // 3}"
-    return day.isoformat().startswith(period) and len(period) in (4, 7, 10)
-
-
-def reserved(report: ExpenseReport, answer: Answer, facts: Facts) -> Mapping[BalanceKey, Decimal]:
-    """What a report reserves while it is only handed in: advances and invoices as claimed, its budgets gross, because
-    the tax that may be deducted is only settled when it is booked."""
-    uses = dict(answer.uses)
-    voucher = answer.voucher
-    budgets = [facts.balances[key] for key in uses if key.kind == "budget"]
-    if voucher is None or not budgets:
-        return uses
-    for line in report.lines:
-        costs = [made for made in voucher.lines if made.source_line == line.line and made.role in _COST_ROLES]
-        gross = booked_amount(line, report.currency)
-        if not costs or gross is None or gross <= _ZERO:
-            continue
-        key = budget_of(costs[0], voucher, budgets)
-        if key is not None:
-            rate = _ONE if line.rate is None else line.rate.value
-            personal = ((line.personal or _ZERO) * rate).quantize(gross, ROUND_HALF_UP)
-            uses[key] += gross - personal - sum((made.amount for made in costs), _ZERO)
-    return uses

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -122,8 +123,12 @@ class PeriodRecord(Record):
         return self
 
 
+_BUDGET_PERIOD = re.compile(r"\d{4}(?:-Q[1-4]|-(?:0[1-9]|1[0-2])(?:-(?:0[1-9]|[12]\d|3[01]))?)?", re.ASCII)
+
+
 class BudgetRecord(Record):
-    """A budget for a department, project or cost centre (or an account) in a period."""
+    """A budget for a department, project or cost centre (or an account) in a period: `2025`, `2025-Q1`, `2025-03` or
+    `2025-03-27`."""
 
     period: Code
     amount: DecimalText
@@ -135,6 +140,9 @@ class BudgetRecord(Record):
 
     @model_validator(mode="after")
     def _is_right(self) -> Self:
+        if not _BUDGET_PERIOD.fullmatch(self.period):
+            fix = "write the period like this"
+            raise broken([Finding("CON-117", "period", "a period like 2025, 2025-Q1 or 2025-03", self.period, fix)])
         unit = quantum(self.currency)
         if unit is None:
             raise broken(

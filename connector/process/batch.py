@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from connector.ledger import deadletters, documents, outbox, payments, tables, write_backs
 from connector.ledger.documents import Document, DocumentKey, Entry, EventKey, NewPosting, Read
 from connector.payment import Payment
-from connector.plan import Standing
+from connector.plan import Standing, taken_back_by_hand
 from contracts.envelope import AnyEvent
 from contracts.voucher import Voucher, parse_voucher
 
@@ -88,14 +88,17 @@ class Batch:
 
     @cached_property
     def posted(self) -> Mapping[int, Row[Any]]:
-        """The row of each posting that may stand in the ERP, asked for once."""
-        standing = (posting for document in self.held.values() for posting in document.standing)
-        ids = [posting.id for posting in standing if may_stand(posting)]
+        """The row of each posting that may stand in the ERP, or stood there until somebody took it back; asked for once."""
+        ids = [
+            posting.id
+            for document in self.held.values()
+            for posting in (*filter(may_stand, document.standing), *taken_back_by_hand(document.standing))
+        ]
         rows = self.tx.execute(select(tables.postings).where(tables.postings.c.id.in_(ids)))
         return {row.id: row for row in rows}
 
     def voucher(self, posting: Standing) -> Voucher:
-        """The voucher of a posting that may stand."""
+        """The voucher of one of the postings in `posted`."""
         return parse_voucher(bytes(self.posted[posting.id].voucher))
 
     @cached_property

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from connector import spans
+from connector import budgets, spans
 from connector.adapter import Status
 from connector.correct import Correction, correct
 from connector.correct import Facts as CorrectionFacts
@@ -18,8 +18,8 @@ from connector.ledger.deadletters import Letter
 from connector.ledger.documents import Document
 from connector.ledger.write_backs import NewWriteBack
 from connector.payment import Payment
-from connector.plan import Cancel, Plan, Post, Purpose, Reverse, Standing, Version, plan
-from connector.preflight import Answer, examine, next_open_day, reserved
+from connector.plan import Cancel, Plan, Post, Purpose, Reverse, Standing, Version, plan, taken_back_by_hand
+from connector.preflight import Answer, examine, next_open_day
 from connector.process.batch import Arrived, Batch, NewPosting
 from connector.process.messages import same_content
 from connector.process.settlement import to_text
@@ -107,18 +107,22 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
         return
     voucher = None if answer is None else answer.voucher
     live = [step.posting for step in decided.steps if isinstance(step, Reverse)]
+    by_hand = [] if live else taken_back_by_hand(document.standing)
     on = _correction_day(event, answer, desk)
     if live and on is None:
         _hold_for_period(batch, document, item, desk)
         return
-    decision = decide(batch, document, item, live, voucher, on, desk) if live and on is not None else None
+    decision = None
+    if live or by_hand:
+        day = on or _event_day(event, desk)
+        decision = decide(batch, document, item, live or by_hand, voucher, day, desk, by_hand=bool(by_hand))
     if decision is not None and decision.kind == "block":
         letter = _letter(item, document, decision.code or "SYN-301", decision.reason, blocks=True)
         batch.park(item, document, letter)
         return
     invoices = None if answer is None else spans.write_all(answer.terms.invoices)
     write_postings(batch, document, item, decided, voucher, decision, on, desk, invoices=invoices)
-    if decision is not None and decision.kind == "none":
+    if live and decision is not None and decision.kind == "none":
         tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
         desk.facts.register(answer.totals)
@@ -148,7 +152,8 @@ def _reserve(
     answer = desk.examine(asked, document.id)
     if answer.ok:
         desk.facts.register(answer.totals)
-        desk.facts.use(document.id, item.event.version, reserved(asked, answer, desk.facts), "reserved")
+        reserved = budgets.reserved(asked, answer.voucher, answer.uses, desk.facts, document.id)
+        desk.facts.use(document.id, item.event.version, reserved, "reserved")
         if document.blocked_by is None:
             document.state = "submitted"
         batch.change(document)
@@ -191,8 +196,11 @@ def decide(
     voucher: Voucher | None,
     on: date,
     desk: Desk,
+    *,
+    by_hand: bool = False,
 ) -> Correction:
-    """How the posted version becomes this one: not at all, by an addition, by a red and a blue voucher, or by a person."""
+    """How the posted version becomes this one: not at all, by an addition, by a red and a blue voucher, or by a person.
+    Where somebody took it back in the ERP already (`by_hand`), its payments and its year count all the same."""
     posted = [batch.voucher(posting) for posting in live]
     company = document.key.company
     view = desk.book.view(company, on)
@@ -212,7 +220,11 @@ def decide(
             year_accepted=document.id in desk.facts.year_accepted,
             reversible=company not in desk.irreversible,
             reversal_rejected=failed,
-            reversed_by_hand=False,  # a posting that somebody reversed in the ERP is not live
+            reversed_by_hand=by_hand,
+            moved=not closed
+            and getattr(item.event.data, "posting_date", None) is not None
+            and voucher is not None
+            and voucher.date not in {one.date for one in posted},
         ),
     )
 
@@ -261,7 +273,8 @@ def write_postings(
                 batch.cancel(document, posting, item.event.version)
             case Reverse(posting) if kind in ("red_and_blue", "red"):
                 assert on is not None, "a correction has its day"
-                batch.post(document, _reversal(batch, document, posting, on, desk))
+                day = batch.voucher(posting).date if decision is not None and decision.in_place else on
+                batch.post(document, _reversal(batch, document, posting, day, desk))
             case Post(version) if kind in ("red_and_blue", "blue"):
                 assert voucher is not None, "what is posted was translated"
                 batch.post(document, _posting(document, version, voucher, purpose, invoices, desk.book))

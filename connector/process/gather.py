@@ -12,7 +12,7 @@ from connector.facts import GROUP, BalanceKey, Facts, RecordKey
 from connector.ledger import balances, documents, periods, records
 from connector.preflight import claimed_invoices, stated_dimensions
 from connector.translate import Book
-from connector.translate.tables import ANY
+from connector.translate.tables import DimensionRow
 from connector.translate.voucher import view_of
 from contracts.advance import AdvancePaid, AdvanceReturned
 from contracts.envelope import AnyEvent
@@ -128,5 +128,5 @@ def _record_keys(report: ExpenseReport, book: Book) -> Iterable[RecordKey]:
     for _, kind, value in stated_dimensions(report):
         yield RecordKey(report.company, kind, value)
         if view is not None and view.translates(kind):
-            rows = [row for row in book.dimensions if row.dimension == kind and row.value in (ANY, value)]
+            rows = book.rows_for(DimensionRow, kind, value, report.company)
             yield from (RecordKey(report.company, kind, row.target) for row in rows)

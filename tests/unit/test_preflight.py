@@ -11,14 +11,14 @@ from functools import cache
 
 import pytest
 
+from connector.budgets import covers, reserved
 from connector.facts import GROUP, Balance, BalanceKey, Facts, KnownRecord, Period, RecordKey, Use
-from connector.preflight import Answer, budget_of, claimed_invoices, covers, examine, next_open_day, reserved
+from connector.preflight import Answer, claimed_invoices, examine, next_open_day
 from connector.translate.book import STARTER, Book
 from connector.translate.cases import read_cases
 from connector.translate.reader import load_book, read_book
 from contracts.expense import ExpenseReport
 from contracts.findings import Finding
-from contracts.voucher import VoucherLine
 
 OWN = 7  # The document that is examined.
 TAXI = "travel.taxi 100.00"
@@ -386,6 +386,12 @@ class Budgeted:
         Budgeted(TAXI, facts(budget("Y", "0"), budget("Q2", "100.00", period="2025-Q2")), [], {"Q2": "100.00"}),
         Budgeted(TAXI, facts(budget("Y", "100.00"), budget("Q1", "0", period="2025-Q1")), [], {"Y": "100.00"}),
         Budgeted(TAXI, facts(budget("Y", "100.00"), budget("M", "0", period="2024-04")), [], {"Y": "100.00"}),
+        Budgeted(
+            TAXI,
+            facts(budget("Z", "0", period="2025-Q2"), budget("A", "100.00", period="2025-04")),
+            [],
+            {"A": "100.00"},
+        ),
         Budgeted(TAXI, facts(budget("USD", "0", currency="USD")), []),
         # Two departments, two budgets; each that is short is named.
         Budgeted(
@@ -403,6 +409,9 @@ class Budgeted:
             {"B1": "200.00"},
         ),
         Budgeted("travel.hotel -106.00, red_special -100.00 + -6.00", facts(budget("B1", "0")), [], {"B1": "0"}),
+        Budgeted(
+            "travel.hotel -106.00, red_special -100.00 + -6.00", facts(budget("B1", "0", "50.00")), [], {"B1": "0"}
+        ),
     ],
 )
 def test_a_cost_falls_under_the_budget_that_says_most_about_it(row: Budgeted) -> None:
@@ -425,18 +434,14 @@ def test_a_cost_falls_under_the_budget_that_says_most_about_it(row: Budgeted) ->
         ("2025-Q4", "2024-10-01", False),
         ("", "2025-03-31", False),
         ("2025-", "2025-03-31", False),
+        ("2025-03-31", "2025-03-31", True),
+        ("2025-3", "2025-03-31", False),
+        ("2025Q1", "2025-03-31", False),
+        ("202503", "2025-03-31", False),
     ],
 )
 def test_a_budget_covers_the_days_of_its_year_quarter_or_month(period: str, day: str, expected: bool) -> None:
     assert covers(period, date.fromisoformat(day)) is expected
-
-
-def test_of_no_budget_none_is_chosen() -> None:
-    answer = examine(report(TAXI), book(), facts(), OWN)
-
-    assert answer.voucher is not None
-    line: VoucherLine = answer.voucher.lines[0]
-    assert budget_of(line, answer.voucher, []) is None
 
 
 def test_a_report_reserves_its_budget_gross_and_consumes_it_net_of_tax() -> None:
@@ -446,7 +451,34 @@ def test_a_report_reserves_its_budget_gross_and_consumes_it_net_of_tax() -> None
     answer = examine(own, book(), known, OWN)
 
     (key,) = answer.uses
-    assert (reserved(own, answer, known)[key], answer.uses[key]) == (Decimal("1613.00"), Decimal("1507.34"))
+    assert (reserved(own, answer.voucher, answer.uses, known, OWN)[key], answer.uses[key]) == (
+        Decimal("1613.00"),
+        Decimal("1507.34"),
+    )
+
+
+def test_no_more_is_reserved_than_is_left() -> None:
+    known = facts(budget("B1", "1550.00"))
+    own = report(TRIP)
+
+    answer = examine(own, book(), known, OWN)
+
+    (key,) = answer.uses
+    assert reserved(own, answer.voucher, answer.uses, known, OWN)[key] == Decimal("1550.00")
+
+
+def test_costs_that_stand_in_one_line_are_reserved_gross_too() -> None:
+    known = facts(budget("B1", "2000.00"))
+    own = report("travel.hotel 1060.00, vat_special 1000.00 + 60.00 certified\ntravel.hotel 100.00")
+    files = dict(load_book(STARTER).files)
+    files["book.yaml"] = files["book.yaml"].replace(b"\n  - id: cost\n", b"\n  - id: cost\n    merge: yes\n")
+    merging = read_book(files)
+
+    answer = examine(own, merging, known, OWN)
+
+    (key,) = answer.uses
+    assert answer.uses[key] == Decimal("1100.00")
+    assert reserved(own, answer.voucher, answer.uses, known, OWN)[key] == Decimal("1160.00")
 
 
 def test_a_personal_part_is_not_reserved() -> None:
@@ -456,7 +488,10 @@ def test_a_personal_part_is_not_reserved() -> None:
     answer = examine(own, book(), known, OWN)
 
     (key,) = answer.uses
-    assert (reserved(own, answer, known)[key], answer.uses[key]) == (Decimal("530.00"), Decimal("500.00"))
+    assert (reserved(own, answer.voucher, answer.uses, known, OWN)[key], answer.uses[key]) == (
+        Decimal("530.00"),
+        Decimal("500.00"),
+    )
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:

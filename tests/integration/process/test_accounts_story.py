@@ -462,6 +462,13 @@ def test_a_budget_is_reserved_gross_consumed_net_of_tax_and_restored_on_reversal
     assert left(world, "budget", "B-1") == Decimal("2000.00")
 
 
+@pytest.mark.parametrize("period", ["2025Q2", "2025-4", "FY2025", "202504", "2025-13"])
+def test_a_budget_of_a_period_that_cannot_be_read_is_refused(world: World, period: str) -> None:
+    world.receive(record("budget", "B-1", **BUDGET | {"period": period}))
+
+    assert codes(world) == ["CON-117"]
+
+
 def test_a_report_above_the_budget_waits_for_it_and_moves_when_it_is_raised(world: World) -> None:
     world.receive(record("budget", "B-1", **{**BUDGET, "amount": "1500.00"}))
     world.receive(claim("EXP-1", HOTEL, RAIL))

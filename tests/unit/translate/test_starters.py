@@ -15,7 +15,7 @@ from connector.translate.book import STARTERS
 from connector.translate.reader import read_book
 from connector.translate.tables import ANY, OPTIONAL_ROW_TYPES, ROW_TYPES
 from contracts.expense import Employee, ExpenseReport, Invoice, InvoiceKind, Line
-from contracts.voucher import Role, Voucher
+from contracts.voucher import MappedRole, Voucher
 
 DAY = date(2025, 4, 3)
 CHARTS = sorted(folder.name for folder in STARTERS.iterdir() if folder.is_dir())
@@ -58,7 +58,7 @@ def test_every_role_has_a_rule_and_an_account(book: Book) -> None:
     view = book.view("any", DAY)
     assert view is not None
 
-    for role in get_args(Role):
+    for role in get_args(MappedRole):
         assert role in book.rules
         if role != "expense":
             assert view.role(role, DAY) is not None, role
