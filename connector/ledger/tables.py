@@ -255,6 +255,14 @@ dead_letters = Table(
     Index("ix_dead_letters_state", "state", "code"),
     Index("ix_dead_letters_event", "source", "event_id"),
     Index("ix_dead_letters_document", "document_id"),
+    # By its hash: what has no key is known again by its bytes, which may be longer than a tree's entry.
+    Index(
+        "ix_dead_letters_body",
+        "body",
+        postgresql_using="hash",
+        postgresql_where=text("event_id IS NULL"),
+        sqlite_where=text("event_id IS NULL"),
+    ),
 )
 
 # What letters wait for: one row per key, so that its arrival finds every letter at once.

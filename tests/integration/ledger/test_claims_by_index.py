@@ -1,4 +1,4 @@
-"""Claims find what is due by an index: what is not due yet, however much of it there is, costs nothing."""
+"""Claims find what is due by an index, and letters their like: what else there is, however much, costs nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import event
 from sqlalchemy.engine import Connection
 
-from connector.ledger import Ledger, outbox, postings, write_backs
+from connector.ledger import Ledger, deadletters, outbox, postings, write_backs
 
 CLAIMS: dict[str, Callable[[Connection], object]] = {
     "events": lambda tx: outbox.claim(tx, 500, 30, 1800),
@@ -17,6 +17,9 @@ CLAIMS: dict[str, Callable[[Connection], object]] = {
     "whether a posting is due": lambda tx: postings.due_at_once(tx, "C01"),
     "postings in doubt": lambda tx: postings.claim_in_doubt(tx, "C01", 50, 120, "one"),
     "abandoned postings": lambda tx: postings.expire(tx, "C01", 60),
+    "a letter of unreadable bytes": lambda tx: deadletters.park(
+        tx, deadletters.Letter("CON-101", "unreadable", "broker", b"{")
+    ),
     "write-backs": lambda tx: write_backs.claim_due(tx, "/oa/x/C01", 50, 120, "one"),
 }
 _FILL = """
@@ -29,6 +32,9 @@ INSERT INTO postings (document_id, company, version, purpose, reference, state, 
   SELECT id, 'C01', 1, 'post', number, 'PENDING', 'x', 1, 0, 0, 0, now() + interval '1 hour' FROM documents;
 INSERT INTO write_backs (document_id, system, event_source, event_id, status, state, attempts, epoch, next_at)
   SELECT id, '/oa/x/C01', 's', number, 'x', 'PENDING', 1, 0, now() + interval '1 hour' FROM documents;
+INSERT INTO dead_letters (code, message, findings, door, content_type, body, state, replays)
+  SELECT 'CON-101', 'unreadable', '[]', 'broker', 'application/json', decode(md5(g::text), 'hex'), 'open', 0
+  FROM generate_series(1, 5000) g;
 ANALYZE;
 """
 

@@ -106,6 +106,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("letter_id", "key", name="pk_waits"),
     )
     op.create_index("ix_waits_key", "waits", ["company", "key"], unique=False)
+    keyless = sa.text("event_id IS NULL")
+    op.create_index(
+        "ix_dead_letters_body",
+        "dead_letters",
+        ["body"],
+        postgresql_using="hash",
+        postgresql_where=keyless,
+        sqlite_where=keyless,
+    )
     _change_postings("0002")
 
 
@@ -113,6 +122,7 @@ def downgrade() -> None:
     """Drops them again. Refused by the database where a posting adjusts, or returns."""
     _change_postings("0001")
 
+    op.drop_index("ix_dead_letters_body", table_name="dead_letters")
     op.drop_index("ix_waits_key", table_name="waits")
     op.drop_table("waits")
     op.drop_table("balance_uses")
