@@ -180,7 +180,9 @@ def _check_records(
         return
     company = report.company
     seen: set[tuple[str, str]] = set()
-    for path, kind, value in _dimension_values(report, view, voucher, on):
+    stated = list(_stated(report, view, on))
+    used = stated if voucher is None else _carried(voucher, stated)
+    for path, kind, value in used:
         if (company, kind) not in facts.fed or (kind, value) in seen:
             continue
         seen.add((kind, value))
@@ -197,21 +199,18 @@ def _check_records(
         _check_accounts(company, voucher, facts, on, found)
 
 
-def _dimension_values(
-    report: ExpenseReport, view: CompanyView, voucher: Voucher | None, on: date
-) -> Iterable[tuple[str, str, str]]:
-    """Path, kind and value of each dimension, as the ERP calls it: of the voucher where there is one, else of the report."""
-    if voucher is None:
-        for path, kind, value in stated_dimensions(report):
-            called = view.dimension(kind, value, on) if view.translates(kind) else value
-            if called is not None:
-                yield path, kind, called
-        return
-    places = {line.line: index for index, line in enumerate(report.lines)}
-    for line in voucher.lines:
-        for kind, value in line.dimensions.items():
-            at = places.get(line.source_line) if line.source_line is not None else None
-            yield (f"employee.{kind}" if at is None else f"lines[{at}].{kind}"), kind, value
+def _stated(report: ExpenseReport, view: CompanyView, on: date) -> Iterable[tuple[str, str, str]]:
+    """Path, kind and value of each dimension that the report names, the value as the ERP calls it."""
+    for path, kind, value in stated_dimensions(report):
+        called = view.dimension(kind, value, on) if view.translates(kind) else value
+        if called is not None:
+            yield path, kind, called
+
+
+def _carried(voucher: Voucher, stated: Iterable[tuple[str, str, str]]) -> Iterable[tuple[str, str, str]]:
+    """Those of them that a line of the voucher carries: of a value that no account wants nobody asks."""
+    carried = {item for line in voucher.lines for item in line.dimensions.items()}
+    return [(path, kind, value) for path, kind, value in stated if (kind, value) in carried]
 
 
 def stated_dimensions(report: ExpenseReport) -> Iterable[tuple[str, str, str]]:

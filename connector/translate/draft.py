@@ -119,6 +119,19 @@ def values_at(report: ExpenseReport, place: Place) -> Mapping[str, str | None]:
     }
 
 
+def place_of(report: ExpenseReport, index: int | None, place: Place) -> str:
+    """The path of what belongs to this place: a line of the report, a part that it is shared out to, or the employee."""
+    if index is None:
+        return "employee"
+    line = report.lines[index]
+    for number, part in enumerate(line.allocations or ()):
+        own = (part.department or line.department or report.employee.department, part.project or line.project,
+               part.cost_centre or line.cost_centre)  # fmt: skip
+        if own == place:
+            return f"lines[{index}].allocations[{number}]"
+    return f"lines[{index}]"
+
+
 class Draft:
     """A voucher being written. What is wrong is collected in `findings`, so that one answer names everything."""
 
@@ -399,8 +412,8 @@ class Draft:
     def _fill(self, hit: AccountHit, index: int | None, place: Place) -> Mapping[str, str]:
         """The dimensions the account wants, from this line; findings where one it requires is missing."""
         wrong = len(self.findings)
-        at = "employee" if index is None else f"lines[{index}]"
-        filled = fill(hit, values_at(self.report, place), self.view, self.day, at, self.findings, self.waits_for)
+        values, at = values_at(self.report, place), place_of(self.report, index, place)
+        filled = fill(hit, values, self.view, self.day, at, self.findings, self.waits_for)
         if len(self.findings) == wrong:
             self._dimensions[hit.shape, place] = filled
         return filled

@@ -244,10 +244,11 @@ SHARED = f"{TAXI}, share 0.5 D01 P1, share 0.5 D02 P2"
          ["ACC-342 data.lines[0].project"]),
         # Kinds that no system tells of are not asked for.
         (PROJECT, facts(fed="supplier"), []),
-        (TAXI, facts(fed="department"), ["ACC-341 data.lines[0].department", "waits department:D01"]),
+        (TAXI, facts(fed="department"), ["ACC-341 data.employee.department", "waits department:D01"]),
         (TAXI, facts(record("department:D01"), fed="department employee"),
-         ["ACC-341 data.lines[0].employee", "waits employee:E017"]),
-        (SHARED, facts(record("project:P1"), fed="project"), ["ACC-341 data.lines[0].project", "waits project:P2"]),
+         ["ACC-341 data.employee.id", "waits employee:E017"]),
+        (SHARED, facts(record("project:P1"), fed="project"),
+         ["ACC-341 data.lines[0].allocations[1].project", "waits project:P2"]),
         # Where there is no voucher, the report itself says what it names.
         (f"training.other 100.00\n{SHARED}", facts(fed="project"),
          ["MAP-201 data.lines[0].category", "ACC-341 data.lines[1].allocations[0].project",
@@ -492,6 +493,17 @@ def test_a_personal_part_is_not_reserved() -> None:
         Decimal("530.00"),
         Decimal("500.00"),
     )
+
+
+def test_a_record_that_is_wrong_is_named_where_the_report_names_it() -> None:
+    own = report("travel.taxi 50.00\ntravel.taxi 100.00, share 0.5 D01 P1, share 0.5 D02 P2")
+
+    answer = examine(own, book(), facts(fed="project"), OWN)
+
+    assert said(answer)[:2] == [
+        "ACC-341 data.lines[1].allocations[0].project",
+        "ACC-341 data.lines[1].allocations[1].project",
+    ]
 
 
 def test_everything_that_is_wrong_is_said_at_once() -> None:
