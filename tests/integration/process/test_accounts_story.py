@@ -588,7 +588,8 @@ def test_a_project_nobody_knows_is_waited_for(world: World) -> None:
 
 
 def test_a_project_of_another_company_is_none_of_this_one(world: World) -> None:
-    world.receive(record("project", "P-1", name="Other"), record("project", "P-88", name="Bridge", company="C02"))
+    theirs = record("project", "P-88", name="Bridge", company="C02", source="/oa/feishu/C02")
+    world.receive(record("project", "P-1", name="Other"), theirs)
 
     world.receive(claim("EXP-1", expense("travel.taxi", "50.00", project="P-88")))
 
