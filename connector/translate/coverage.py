@@ -186,7 +186,7 @@ def advice(book: Book) -> list[Finding]:
     found = [
         finding for table, rows in tables_of(book).items() if table != "chart" for finding in _of_table(table, rows)
     ]
-    return found + _unknown_codes(book) + _idle_accounts(book) + _open_roles(book)
+    return found + _unknown_codes(book) + _idle_accounts(book) + _open_roles(book) + _unread_memos(book)
 
 
 def _unknown_codes(book: Book) -> list[Finding]:
@@ -312,14 +312,31 @@ def _idle_accounts(book: Book) -> list[Finding]:
 
 
 def _open_roles(book: Book) -> list[Finding]:
-    found: list[Finding] = []
+    lasts = [(role, rules[-1]) for role, rules in _chains(book)]
+    return [
+        _advice(last.at, f"a last rule for {role} without a condition", "only conditions", "add one")
+        for role, last in lasts
+        if last.when is not None
+    ]
+
+
+def _unread_memos(book: Book) -> list[Finding]:
+    """A line that others are merged into has no text of its own."""
+    return [
+        _advice(rule.at, "no memo beside merge: yes", "a memo that no line carries", "leave out one of the two")
+        for _, rules in _chains(book)
+        for rule in rules
+        if rule.merge and rule.memo is not None
+    ]
+
+
+def _chains(book: Book) -> Iterator[tuple[str, list[Rule]]]:
+    """The rules of each role, in the order in which they are asked."""
     for role, first in book.rules.items():
-        last = first
-        while last.otherwise is not None:
-            last = last.otherwise
-        if last.when is not None:
-            found.append(_advice(last.at, f"a last rule for {role} without a condition", "only conditions", "add one"))
-    return found
+        rules = [first]
+        while (later := rules[-1].otherwise) is not None:
+            rules.append(later)
+        yield role, rules
 
 
 def _advice(at: str, expected: str, got: str, fix: str) -> Finding:

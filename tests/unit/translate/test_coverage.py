@@ -229,6 +229,17 @@ def test_rules_with_conditions_and_pairs_are_used_where_they_hold(written: Writt
     assert not places(book, "pairs", "meals-again") & used("# x\ntravel.taxi 10.00", book)
 
 
+def test_a_memo_that_no_line_carries_is_told(tmp_path: Path, book: Book) -> None:
+    for name, content in book.files.items():
+        text = content.decode().replace("\n  - id: cost\n", "\n  - id: cost\n    merge: yes\n")
+        (tmp_path / name).write_text(text, "utf-8")
+
+    found = [finding for finding in advice(load_book(tmp_path)) if "memo" in finding.expected]
+
+    assert [finding.path.split(":")[0] for finding in found] == ["book.yaml"]
+    assert [finding for finding in advice(book) if "memo" in finding.expected] == []
+
+
 def test_a_role_whose_rules_all_have_conditions_is_told(tmp_path: Path, book: Book) -> None:
     for name, content in book.files.items():
         text = content.decode().replace("role: rounding\n", "role: rounding\n    when: amount > 0\n")
