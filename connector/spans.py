@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
-
-import orjson
 
 # From a place on the invoice up to a place: the 35.00 after the first 35.00 are (35.00, 70.00).
 Span = tuple[Decimal, Decimal]
@@ -62,18 +60,6 @@ def write(spans: Spans) -> str:
 def read(text: str) -> Spans:
     """What `write` wrote."""
     return tuple((Decimal(start), Decimal(end)) for start, _, end in (part.partition("-") for part in text.split()))
-
-
-def write_all(invoices: Mapping[str, Spans]) -> str | None:
-    """The spans of several invoices as JSON, by the name of each; None where there are none."""
-    if not invoices:
-        return None
-    return orjson.dumps({name: write(spans) for name, spans in invoices.items()}).decode()
-
-
-def read_all(text: str | None) -> dict[str, Spans]:
-    """What `write_all` wrote."""
-    return {} if text is None else {name: read(spans) for name, spans in orjson.loads(text).items()}
 
 
 def _joined(spans: Iterable[Span]) -> Spans:

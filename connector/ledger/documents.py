@@ -225,7 +225,7 @@ class NewPosting:
     reference: str
     voucher: bytes
     book: str | None
-    invoices: str | None = None
+    terms: str | None = None
     after: int | None = None
     reverses: int | None = None
     after_reversal: bool = False
@@ -340,7 +340,7 @@ def _row(posting: NewPosting) -> dict[str, Any]:
         "state": "PENDING",
         "voucher": posting.voucher,
         "book": posting.book,
-        "invoices": posting.invoices,
+        "terms": posting.terms,
         "depends_on": posting.after,
         "reverses": posting.reverses,
         "attempts": 0,
@@ -358,7 +358,7 @@ def _write_one(tx: Connection, posting: NewPosting) -> int:
 
 def _write_again(tx: Connection, posting: NewPosting) -> int:
     statement = text(
-        "UPDATE postings SET state = 'PENDING', voucher = :voucher, book = :book, invoices = :invoices, depends_on = :depends_on,"
+        "UPDATE postings SET state = 'PENDING', voucher = :voucher, book = :book, terms = :terms, depends_on = :depends_on,"
         " reverses = :reverses, tried_before = attempts, asks = 0, next_at = created_at, code = NULL, message = NULL"
         " WHERE document_id = :document_id AND version = :version AND purpose = :purpose AND state = 'REJECTED'"
         " RETURNING id"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import orjson
@@ -10,8 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from connector.ledger.tables import documents, inbox, master_records, postings
-from connector.spans import Spans, read_all
+from connector.translate.draft import Terms
 from connector.translate.tables import DIMENSIONS
+from connector.translate.terms import from_text
 from contracts import parse_event
 from contracts.expense import ExpenseReport
 from contracts.voucher import Voucher, parse_voucher
@@ -22,7 +23,7 @@ REPORTS_MAX = 10_000  # Recent ones; a category nobody used in that many needs n
 @dataclass(frozen=True, slots=True)
 class Booked:
     """A voucher that was made for a version of a document: the report it says, the mapping book that made it, its state,
-    and which part of an invoice it was made for."""
+    and the terms it was made on."""
 
     purpose: str
     version: int
@@ -31,7 +32,7 @@ class Booked:
     erp_number: str | None
     voucher: Voucher
     report: ExpenseReport | None
-    invoices: Mapping[str, Spans]
+    terms: Terms
 
 
 def recent_reports(tx: Connection) -> Iterator[ExpenseReport]:
@@ -64,13 +65,13 @@ def booked(tx: Connection, company: str, number: str) -> list[Booked]:
     """Every voucher of a report, as it was made, in the order in which they were planned."""
     p, d, i = postings.c, documents.c, inbox.c
     rows = tx.execute(
-        select(p.purpose, p.version, p.state, p.book, p.erp_number, p.voucher, p.document_id, p.invoices)
+        select(p.purpose, p.version, p.state, p.book, p.erp_number, p.voucher, p.document_id, p.terms)
         .join(documents, d.id == p.document_id)
         .where(d.kind == "expense.report", d.company == company, d.number == number)
         .order_by(p.id)
     ).all()
     found: list[Booked] = []
-    for purpose, version, state, book, erp_number, voucher, document_id, invoices in rows:
+    for purpose, version, state, book, erp_number, voucher, document_id, terms in rows:
         body = tx.scalar(
             select(i.body)
             .where(i.document_id == document_id, i.version == version)
@@ -80,5 +81,5 @@ def booked(tx: Connection, company: str, number: str) -> list[Booked]:
         data = None if body is None else parse_event(bytes(body)).data
         report = data if isinstance(data, ExpenseReport) else None
         made = parse_voucher(bytes(voucher))
-        found.append(Booked(purpose, version, state, book, erp_number, made, report, read_all(invoices)))
+        found.append(Booked(purpose, version, state, book, erp_number, made, report, from_text(terms, made.date)))
     return found

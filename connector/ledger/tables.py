@@ -134,8 +134,9 @@ postings = Table(
     Column("state", String(10), nullable=False),
     Column("voucher", LargeBinary, nullable=False),
     Column("book", String(64)),  # fingerprint of the mapping book that made the voucher
-    # JSON: of an invoice that other documents hold parts of, the part that the voucher was made for; null: its beginning
-    Column("invoices", Text),
+    # JSON: what the ledger had settled when the voucher was made, its day apart: its closed period, what it takes off
+    # advances, its parts of invoices; null: nothing
+    Column("terms", Text),
     Column("depends_on", Key),  # the posting that must have ended first
     Column("reverses", Key),  # the posting that this one takes back
     Column("attempts", Integer, nullable=False),  # calls ever begun; written before each

@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from connector import budgets, spans
+from connector import budgets
 from connector.adapter import Status
 from connector.correct import Correction, correct
 from connector.correct import Facts as CorrectionFacts
@@ -23,7 +23,7 @@ from connector.preflight import Answer, examine, next_open_day
 from connector.process.batch import Arrived, Batch, NewPosting
 from connector.process.messages import same_content
 from connector.process.settlement import to_text
-from connector.translate import Book, make_reference
+from connector.translate import Book, make_reference, terms
 from connector.translate.reference import LENGTH_MAX, reference_name
 from connector.translate.voucher import local_day, posting_day, view_of
 from contracts.envelope import AnyEvent
@@ -120,8 +120,8 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
         letter = _letter(item, document, decision.code or "SYN-301", decision.reason, blocks=True)
         batch.park(item, document, letter)
         return
-    invoices = None if answer is None else spans.write_all(answer.terms.invoices)
-    write_postings(batch, document, item, decided, voucher, decision, on, desk, invoices=invoices)
+    pinned = None if answer is None else terms.to_text(answer.terms)
+    write_postings(batch, document, item, decided, voucher, decision, on, desk, pinned=pinned)
     if live and decision is not None and decision.kind == "none":
         tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
@@ -263,7 +263,7 @@ def write_postings(
     desk: Desk,
     *,
     purpose: Purpose = "post",
-    invoices: str | None = None,
+    pinned: str | None = None,
 ) -> None:
     """Drops what never left us, then takes back and posts as decided."""
     kind = "blue" if decision is None else decision.kind
@@ -277,7 +277,7 @@ def write_postings(
                 batch.post(document, _reversal(batch, document, posting, day, desk))
             case Post(version) if kind in ("red_and_blue", "blue"):
                 assert voucher is not None, "what is posted was translated"
-                batch.post(document, _posting(document, version, voucher, purpose, invoices, desk.book))
+                batch.post(document, _posting(document, version, voucher, purpose, pinned, desk.book))
     if kind == "additive":
         assert decision is not None, "only a correction adds"
         assert decision.difference is not None, "an addition has its lines"
@@ -291,11 +291,11 @@ def write_postings(
             lines=decision.difference,
             memo=voucher.memo,
         )
-        batch.post(document, _posting(document, item.event.version, added, "adjust", invoices, desk.book))
+        batch.post(document, _posting(document, item.event.version, added, "adjust", pinned, desk.book))
 
 
 def _posting(
-    document: Document, version: int, voucher: Voucher, purpose: Purpose, invoices: str | None, book: Book
+    document: Document, version: int, voucher: Voucher, purpose: Purpose, pinned: str | None, book: Book
 ) -> NewPosting:
     after, behind_new = _last_reversal(document)
     return NewPosting(
@@ -306,7 +306,7 @@ def _posting(
         reference=voucher.reference,
         voucher=voucher_to_json(voucher),
         book=book.fingerprint,
-        invoices=invoices,
+        terms=pinned,
         after=after,
         after_reversal=behind_new,
     )

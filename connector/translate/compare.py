@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 from difflib import SequenceMatcher
-from itertools import chain, combinations, groupby, zip_longest
+from itertools import groupby, zip_longest
 from typing import Any, Literal
 
-from connector.spans import Spans
 from connector.text_yaml import load_text_yaml
 from connector.translate.book import BOOK_FILE, Book
 from connector.translate.coverage import rules_of, tables_of
@@ -17,10 +16,9 @@ from connector.translate.tables import Row
 from connector.translate.testing import Difference, Said, differences, lines_of, outcome, refused_lines, written
 from connector.translate.trace import LineTrace, explain
 from connector.translate.voucher import Refusal, Terms
-from contracts.amount import QUANTA
-from contracts.expense import AdvanceClaim, ExpenseReport
+from contracts.expense import ExpenseReport
 from contracts.findings import Finding
-from contracts.voucher import Voucher, VoucherLine, to_dict, to_json
+from contracts.voucher import Voucher, to_dict, to_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +80,10 @@ class Rebuilt:
     fields: tuple[tuple[str, str, str], ...] = ()
 
 
-def rebuild(report: ExpenseReport, booked: Voucher, book: Book, invoices: Mapping[str, Spans]) -> Rebuilt:
-    """The report's voucher by this book, on the terms the booked one was made on and for the same parts of its invoices,
-    beside the booked one. The reference is taken over: the ERP's limits made it, not the book."""
-    answer = explain(report, book, terms=replace(terms_of(report, booked), invoices=invoices))
+def rebuild(report: ExpenseReport, booked: Voucher, book: Book, terms: Terms) -> Rebuilt:
+    """The report's voucher by this book, on the terms the booked one was made on, beside the booked one. The reference is
+    taken over: the ERP's limits made it, not the book."""
+    answer = explain(report, book, terms=terms)
     stood = [Said(written(line, booked.currency)) for line in booked.lines]
     if isinstance(answer, Refusal):
         return Rebuilt(None, (), answer.findings, False, tuple(differences(stood, refused_lines(answer))))
@@ -108,33 +106,6 @@ def _fields(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, str,
             yield from _fields(*pair, f"{path}[{index}]")
     elif before != after:
         yield path, str(before), str(after)
-
-
-def terms_of(report: ExpenseReport, voucher: Voucher) -> Terms:
-    """What the ledger had settled when this voucher of the report was made, as the voucher itself tells it."""
-    rates: dict[str, tuple[str, Decimal]] = {}
-    released: dict[str, Decimal] = {}
-    left = [claim for claim in report.advances if claim.currency is not None]
-    for line in voucher.lines:
-        if line.role != "advance" or line.currency is None or line.rate is None:
-            continue
-        claims = _claims_of(line, [claim for claim in left if claim.currency == line.currency])
-        rest = line.amount
-        for place, claim in enumerate(claims, 1):
-            left.remove(claim)
-            share = (claim.amount * line.rate).quantize(QUANTA[voucher.currency], ROUND_HALF_UP)
-            released[claim.number] = rest if place == len(claims) else share
-            rates[claim.number] = (line.currency, line.rate)
-            rest -= share
-    origin = next((line.origin_period for line in voucher.lines if line.origin_period is not None), None)
-    return Terms(voucher.date, origin, any(line.role == "accrual" for line in voucher.lines), rates, released)
-
-
-def _claims_of(line: VoucherLine, claims: Sequence[AdvanceClaim]) -> Sequence[AdvanceClaim]:
-    """The claims that make this line: one, or where the book merges them, all or a few that add to it."""
-    groups = chain(combinations(claims, 1), [tuple(claims)], combinations(claims, 2), combinations(claims, 3))
-    wanted = line.amount_in_currency
-    return next((group for group in groups if group and sum(claim.amount for claim in group) == wanted), ())
 
 
 def _of_rows(table: str, old: Sequence[Row], new: Sequence[Row]) -> Iterator[Change]:

@@ -93,7 +93,7 @@ def _tell(made: Booked, book: Book | None, as_json: bool) -> bool:
     if book is None:
         note("no_book", reference=made.voucher.reference)
     elif made.report is not None and made.purpose != "reverse":
-        rebuilt = rebuild(made.report, made.voucher, book, made.invoices)
+        rebuilt = rebuild(made.report, made.voucher, book, made.terms)
     if as_json:
         emit(
             {

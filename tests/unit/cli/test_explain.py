@@ -193,6 +193,17 @@ def test_advances_that_the_book_merges_are_taken_apart(oaerp: Cli) -> None:
     assert same(oaerp, "EXP-1") == [("post", 1, True)]
 
 
+def test_however_many_advances_the_book_merges_the_voucher_is_rebuilt(oaerp: Cli) -> None:
+    text = (BOOK / "book.yaml").read_text("utf-8")
+    (BOOK / "book.yaml").write_text(text.replace("    role: advance\n", "    role: advance\n    merge: yes\n"), "utf-8")
+    rates = {"A": "7.10", "B": "7.10", "C": "7.10", "D": "7.10", "E": "7.11", "F": "7.11"}
+    oaerp.arrive(*(paid_in_dollars(name, "100.00", rate) for name, rate in rates.items()))
+    claims = [on_advance(name, f"{10 * place + 1}.00") for place, name in enumerate(rates, 1)]
+    oaerp.arrive(claim("EXP-1", usd("600.00"), total="4290.00", advances=claims))
+
+    assert same(oaerp, "EXP-1") == [("post", 1, True)]
+
+
 def test_the_last_claim_on_an_advance_takes_what_is_left_of_it_when_it_is_rebuilt_too(oaerp: Cli) -> None:
     oaerp.arrive(paid_in_dollars("A", "100.00", "7.1234"))
     for place, amount in enumerate(("33.33", "33.33", "33.34"), 1):

@@ -17,8 +17,9 @@ import contracts
 from connector.translate import Book, Refusal, load_book, to_voucher
 from connector.translate.book import STARTERS
 from connector.translate.cases import TESTS, Case, load_cases, read_cases
-from connector.translate.compare import compare, other_lines, rebuild, terms_of
+from connector.translate.compare import compare, other_lines, rebuild
 from connector.translate.coverage import advice
+from connector.translate.terms import from_text, to_text
 from connector.translate.testing import junit, run
 from connector.translate.voucher import Terms
 from contracts.expense import ExpenseReport
@@ -326,8 +327,29 @@ def test_a_booked_voucher_is_rebuilt_to_the_same_bytes_on_the_terms_it_was_made_
     booked = to_voucher(report, book, terms=terms, reference_max=20)
     assert isinstance(booked, Voucher)
 
-    assert terms_of(report, booked) == terms
-    assert rebuild(report, booked, book, {}).same
+    assert rebuild(report, booked, book, terms).same
+    assert not rebuild(report, booked, book, Terms(date(2025, 5, 2))).same
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        Terms(date(2025, 5, 2)),
+        Terms(date(2025, 5, 2), "2025-04", accrued=True),
+        Terms(
+            date(2025, 5, 2),
+            advances={"ADV1": ("USD", Decimal("7.10"))},
+            released={"ADV1": Decimal("3408.00")},
+            invoices={"25442000000000000001": ((Decimal("35.00"), Decimal("70.00")),)},
+        ),
+    ],
+)
+def test_terms_are_read_as_they_were_written(terms: Terms) -> None:
+    assert from_text(to_text(terms), date(2025, 5, 2)) == terms
+
+
+def test_a_day_alone_is_told_by_the_voucher() -> None:
+    assert to_text(Terms(date(2025, 5, 2))) is None
 
 
 def test_a_voucher_that_comes_out_otherwise_says_where(book: Book, folder: Path) -> None:
@@ -335,9 +357,9 @@ def test_a_voucher_that_comes_out_otherwise_says_where(book: Book, folder: Path)
     booked = to_voucher(report, book)
     assert isinstance(booked, Voucher)
     change(folder / "book.yaml", 'memo: "{description}"', 'memo: "{category}"')
-    other_memo = rebuild(report, booked, load_book(folder), {})
+    other_memo = rebuild(report, booked, load_book(folder), Terms())
     change(folder / "accounts.csv", "travel.taxi,*,*,660201,,,\n", "")
-    refused = rebuild(report, booked, load_book(folder), {})
+    refused = rebuild(report, booked, load_book(folder), Terms())
 
     assert not other_memo.same
     assert other_memo.fields == (("lines[0].memo", "To the airport", "travel.taxi"),)
