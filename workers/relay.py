@@ -13,6 +13,7 @@ from connector.channels import Channel, Message, named
 from connector.channels.signature import sign
 from connector.errors import Unavailable
 from connector.ledger import outbox
+from connector.ledger.outbox import OutboxRow
 from contracts import EVENT_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -48,7 +49,7 @@ def _relay(runtime: Runtime, stop: threading.Event) -> None:
 
 def relay_once(runtime: Runtime, channel: Channel) -> int:
     """Sends one batch of due events and returns how many. Raises Unavailable where the broker did not confirm them;
-    then they are due again."""
+    then they are due again. What was sent before is sent again only where the broker lost something."""
     settings = runtime.settings.outbox
     with runtime.ledger.begin() as tx:
         rows = outbox.claim(tx, settings.batch, settings.resend_after_s, settings.resend_after_max_s)
@@ -60,6 +61,7 @@ def relay_once(runtime: Runtime, channel: Channel) -> int:
         rows = [row for row in rows if len(row.body) <= EVENT_BYTES_MAX]
     keys = runtime.settings.security.signing_keys
     try:
+        rows = _new_or_lost(runtime, channel, rows)
         channel.publish(
             [
                 Message(
@@ -74,6 +76,17 @@ def relay_once(runtime: Runtime, channel: Channel) -> int:
             outbox.failed(tx, [row.id for row in rows])
         raise
     return len(rows)
+
+
+def _new_or_lost(runtime: Runtime, channel: Channel, rows: list[OutboxRow]) -> list[OutboxRow]:
+    """Leaves out what was sent before while the queue is as long as all that was sent and not recorded: then the broker
+    holds it still, and no worker came to it. It has its turn again after a longer wait."""
+    new = [row for row in rows if not row.again]
+    if len(new) == len(rows):
+        return rows
+    with runtime.ledger.begin() as tx:
+        sent_before = outbox.sent(tx) - len(new)
+    return new if channel.depth() >= sent_before else rows
 
 
 def _wait(stop: threading.Event, seconds: float) -> None:

@@ -15,13 +15,14 @@ from connector.ledger.tables import outbox
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """An event to send; `id` is 0 until the ledger gave it one."""
+    """An event to send; `id` is 0 until the ledger gave it one. `again`: it was sent before, and nobody recorded it."""
 
     source: str
     event_id: str
     type: str
     body: bytes
     id: int = 0
+    again: bool = False
 
 
 class Sent(NamedTuple):
@@ -64,15 +65,16 @@ def claim(tx: Connection, limit: int, resend_after_s: float, resend_after_max_s:
         update(outbox)
         .where(outbox.c.id.in_(ids))
         .values(due_at=now(wait), sends=outbox.c.sends + 1)
-        .returning(outbox.c.source, outbox.c.event_id, outbox.c.type, outbox.c.body, outbox.c.id)
+        .returning(outbox.c.source, outbox.c.event_id, outbox.c.type, outbox.c.body, outbox.c.id, outbox.c.sends > 1)
     )
     return sorted((OutboxRow(*row) for row in claimed), key=lambda row: row.id)
 
 
 def failed(tx: Connection, ids: Sequence[int]) -> None:
-    """These were claimed but not confirmed: due again at once, in their old place."""
+    """These were claimed but not confirmed: due again at once, in their old place, as if they had not been claimed."""
     if ids:
-        tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(due_at=outbox.c.created_at))
+        as_before = {"due_at": outbox.c.created_at, "sends": outbox.c.sends - 1}
+        tx.execute(update(outbox).where(outbox.c.id.in_(ids)).values(as_before))
 
 
 def settle(tx: Connection, sent: Sequence[Sent]) -> None:
@@ -89,6 +91,11 @@ def settle(tx: Connection, sent: Sequence[Sent]) -> None:
         ),
         parameters,
     )
+
+
+def sent(tx: Connection) -> int:
+    """Events that were sent and that nobody recorded yet."""
+    return int(tx.scalar(select(func.count()).select_from(outbox).where(outbox.c.sends > 0)) or 0)
 
 
 def waiting(tx: Connection) -> int:

@@ -59,6 +59,18 @@ def test_an_event_whose_send_failed_is_due_at_once(ledger: Ledger) -> None:
     assert len(claim(ledger)) == 1
 
 
+def test_only_what_was_sent_and_not_recorded_is_claimed_as_sent_before(ledger: Ledger) -> None:
+    with ledger.begin() as tx:
+        outbox.add(tx, rows(1))
+    claimed = claim(ledger)
+    with ledger.begin() as tx:
+        outbox.failed(tx, [row.id for row in claimed])
+
+    first, second = claim(ledger, resend_after_s=0), claim(ledger, resend_after_s=0)
+
+    assert [row.again for row in first + second] == [False, True]
+
+
 def test_a_recorded_event_is_never_sent_again(ledger: Ledger) -> None:
     with ledger.begin() as tx:
         outbox.add(tx, rows(2))
