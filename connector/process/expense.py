@@ -26,6 +26,7 @@ from connector.process.settlement import to_text
 from connector.translate import Book, make_reference, terms
 from connector.translate.reference import LENGTH_MAX, reference_name
 from connector.translate.voucher import local_day, posting_day, view_of
+from contracts.advance import AdvancePaid
 from contracts.envelope import AnyEvent
 from contracts.expense import ExpenseReport, SubmittedReport, Withdrawal
 from contracts.findings import Finding
@@ -222,11 +223,16 @@ def decide(
             reversal_rejected=failed,
             reversed_by_hand=by_hand,
             moved=not closed
-            and getattr(item.event.data, "posting_date", None) is not None
+            and _states_its_day(item.event.data)
             and voucher is not None
             and voucher.date not in {one.date for one in posted},
         ),
     )
+
+
+def _states_its_day(data: Any) -> bool:
+    """Whether a version says itself on which day it is posted: money that was paid in advance always does."""
+    return isinstance(data, AdvancePaid) or getattr(data, "posting_date", None) is not None
 
 
 def _paid(payments: Sequence[Payment], posted: Sequence[Voucher]) -> dict[Role, Decimal]:

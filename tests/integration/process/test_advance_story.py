@@ -89,6 +89,20 @@ def test_a_corrected_payment_is_taken_back_and_posted_anew(booked: World) -> Non
     assert (stands(booked), left(booked)) == (Decimal("400.00"), Decimal("400.00"))
 
 
+def test_a_payment_of_another_day_is_posted_on_that_day(booked: World) -> None:
+    booked.receive(paid("500.00", paid_on="2025-03-01"))
+    booked.deliver()
+
+    booked.receive(paid("500.00", version=2, paid_on="2025-03-15"))
+    booked.deliver()
+
+    assert booked.query("SELECT purpose, state, posted_on FROM postings ORDER BY id") == [
+        ("post", "REVERSED", "2025-03-01"),
+        ("reverse", "POSTED", "2025-03-01"),
+        ("post", "POSTED", "2025-03-15"),
+    ]
+
+
 def test_a_payment_corrected_before_it_was_sent_is_posted_once(booked: World) -> None:
     booked.receive(paid("500.00"))
 
