@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from connector import budgets
 from connector.facts import (
@@ -20,11 +20,11 @@ from connector.facts import (
     fiscal_year,
     period_of,
 )
-from connector.spans import Spans
+from connector.spans import Spans, part_of
 from connector.translate.book import Book, CompanyView
 from connector.translate.tax import invoice_name
 from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
-from contracts.amount import QUANTA
+from contracts.amount import QUANTA, converted
 from contracts.expense import ExpenseReport, Invoice, Line, invoice_total
 from contracts.findings import Finding
 from contracts.voucher import Voucher, VoucherLine
@@ -283,11 +283,7 @@ def _released(
 def taken_off(spans: Spans, rate: Decimal, unit: Decimal) -> Decimal:
     """What these parts of an advance are in the base currency. The sum up to a place is rounded, not the parts: so all
     parts together are what was paid, whoever claims or gives back what, in any order."""
-    return sum((_rounded(end * rate, unit) - _rounded(start * rate, unit) for start, end in spans), _ZERO)
-
-
-def _rounded(amount: Decimal, unit: Decimal) -> Decimal:
-    return amount.quantize(unit, ROUND_HALF_UP)
+    return part_of(spans, lambda upto: converted(upto, rate, unit))
 
 
 def _check_advances(

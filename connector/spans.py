@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
 # From a place on the invoice up to a place: the 35.00 after the first 35.00 are (35.00, 70.00).
@@ -50,6 +50,12 @@ def cut(spans: Spans, start: Decimal, end: Decimal) -> Iterator[Span]:
         passed, last = passed + to - from_, to
     if end > passed:
         yield last + max(start - passed, _ZERO), last + end - passed
+
+
+def part_of(spans: Iterable[Span], worth: Callable[[Decimal], Decimal]) -> Decimal:
+    """What spans come to, where `worth` says what everything up to a place comes to, rounded: spans that together are the
+    whole come to exactly the whole, in whatever order they were taken."""
+    return sum((worth(end) - worth(start) for start, end in spans), _ZERO)
 
 
 def write(spans: Spans) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, time
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from connector.translate.book import Book
 from connector.translate.draft import NO_TERMS, Draft, Refusal, Source
 from connector.translate.reference import LENGTH_MAX, make_reference, reference_name
 from contracts.advance import AdvancePaid, AdvanceReturned
-from contracts.amount import QUANTA
+from contracts.amount import AMOUNT_BELOW, QUANTA, converted
 from contracts.expense import AdvanceClaim, ExpenseReport
 from contracts.findings import Finding
 from contracts.voucher import DocumentRef, Role, Side, Voucher
 
 DOCUMENT_TYPE = "advance"
+_OTHER_RATE = "leave the advance out, or correct its rate"
 
 
 def to_advance_voucher(
@@ -48,20 +49,24 @@ def to_advance_voucher(
     if foreign and isinstance(advance, AdvanceReturned) and paid_rate is None:
         expected, fix = f"the rate that {advance.number} was paid at", "publish the advance (advance.paid)"
         return Refusal((Finding("ACC-301", "data.number", expected, "nothing", fix),), (f"advance:{advance.number}",))
-    money = (advance.amount * rate).quantize(unit, ROUND_HALF_UP)
+    money = converted(advance.amount, rate, unit)
     moves: list[_Move]
     if isinstance(advance, AdvancePaid):
         moves = [("debit", "advance", money, rate), ("credit", "bank", money, rate)]
     else:
         back = paid_rate if foreign and paid_rate is not None else Decimal(1)
         if released is None:
-            released = (advance.amount * back).quantize(unit, ROUND_HALF_UP)
+            released = converted(advance.amount, back, unit)
         side: Side = "credit" if money > released else "debit"
         moves = [
             ("debit", "bank", money, rate),
             ("credit", "advance", released, back),
             (side, "exchange_difference", abs(money - released), None),
         ]
+    total = max(amount for _, _, amount, _ in moves)
+    if total >= AMOUNT_BELOW:
+        expected = f"a total below {AMOUNT_BELOW:f} {view.currency}"
+        return Refusal((Finding("MAP-212", "data.amount", expected, f"{total:f}", _OTHER_RATE),))
     claim = _as_claim(advance, view.currency, paid_rate)
     draft = Draft(_as_report(advance, claim, on, view.currency, money), book, view, on, NO_TERMS, None)
     for side, role, amount, at in moves:
@@ -74,8 +79,8 @@ def to_advance_voucher(
     order = [role for _, role, _, _ in moves]  # What moved first, whatever the order of the rules.
     lines = sorted(draft.lines(), key=lambda line: order.index(line.role))
     if not lines:
-        expected, fix = f"at least {unit:f} {view.currency}", "leave the advance out, or correct its rate"
-        return Refusal((Finding("MAP-212", "data.amount", expected, f"{money:f}", fix),))
+        expected = f"at least {unit:f} {view.currency}"
+        return Refusal((Finding("MAP-212", "data.amount", expected, f"{money:f}", _OTHER_RATE),))
     return Voucher.of(
         company=advance.company,
         # An advance may be paid and given back at the same version.

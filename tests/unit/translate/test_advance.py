@@ -204,6 +204,13 @@ def test_half_a_cent_of_an_advance_is_a_cent() -> None:
     assert lines(to_advance_voucher(paid("0.50", **dollars("7.13")), BOOK))[0] == "debit advance 3.57 0.50 7.13"
 
 
+@pytest.mark.parametrize(("rate", "paid_rate"), [("7.12", "0.01"), ("0.01", "7.12")])
+def test_what_has_no_room_on_the_wire_is_refused(rate: str, paid_rate: str) -> None:
+    back = returned("99999999999999.99", **dollars(rate))
+
+    assert refused(to_advance_voucher(back, BOOK, paid_rate=Decimal(paid_rate))) == [("MAP-212", "data.amount")]
+
+
 def test_an_advance_in_another_currency_needs_its_rate() -> None:
     assert refused(to_advance_voucher(paid(currency="USD"), BOOK)) == [("ACC-305", "data.rate")]
 
