@@ -61,7 +61,9 @@ class Outbox(Section):
     batch: int = Field(default=500, ge=1, le=2000, description="events sent per confirm")
     idle_s: float = Field(default=0.2, gt=0, le=60, description="wait when there is nothing to send")
     resend_after_s: float = Field(
-        default=30, gt=0, description="an event nobody recorded by then, and the queue lost, is sent again; doubles each time"
+        default=30,
+        gt=0,
+        description="an event nobody recorded by then, and the queue lost, is sent again; doubles each time",
     )
     resend_after_max_s: float = Field(
         default=1800, gt=0, description="longest wait before an unrecorded event is sent again"

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from connector.bootstrap import Runtime
 from connector.errors import ConnectorError
-from connector.ledger import idempotency, ticks
+from connector.ledger import audit, idempotency, ticks
 from workers import schedule
 
 log = structlog.get_logger(__name__)
@@ -50,24 +50,34 @@ def register(app: Celery, runtime: Runtime) -> None:
 
     @app.task(name="oaerp.tidy", shared=False)
     def tidy(_nothing: str = "") -> None:
-        _rounds("tidy", "answers", lambda: _tidy(runtime))
+        _rounds("tidy", "the ledger", lambda: _tidy(runtime))
+
+
+def _has_turn(runtime: Runtime, job: str, every_s: float) -> bool:
+    """True for one worker a turn, however many schedulers ring."""
+    with runtime.ledger.begin() as tx:
+        return ticks.take(tx, job, every_s)
 
 
 def _tidy(runtime: Runtime) -> bool:
-    """Forgets answers that no client asks for again. Events are never forgotten."""
-    with runtime.ledger.begin() as tx:
-        if ticks.take(tx, "tidy", schedule.TIDY_EVERY_S):
-            idempotency.forget(tx, ANSWERS_KEPT_S)
+    """Writes down outside the ledger where its audit log ends, and forgets answers that no client asks for again."""
+    if _has_turn(runtime, "tidy", schedule.TIDY_EVERY_S):
+        with runtime.ledger.begin() as tx:
+            end = audit.end(tx)
+        log.info("the audit log ends here", entries=end.entries, hash=end.hash)
+        _rounds("forget", "answers", lambda: _forget(runtime))
     return False
 
 
-def _release(runtime: Runtime) -> bool:
-    every_s = runtime.settings.waiting.every_s
+def _forget(runtime: Runtime) -> bool:
+    """One batch of old answers; True where there may be more. Events are never forgotten."""
     with runtime.ledger.begin() as tx:
-        # However many schedulers ring, one worker lets go, at the rate of the settings.
-        if not ticks.take(tx, "release", every_s):
-            return False
-    runtime.waiting.release_due()
+        return idempotency.forget(tx, ANSWERS_KEPT_S) == idempotency.FORGOTTEN_AT_ONCE
+
+
+def _release(runtime: Runtime) -> bool:
+    if _has_turn(runtime, "release", runtime.settings.waiting.every_s):
+        runtime.waiting.release_due()
     return False
 
 
@@ -79,12 +89,8 @@ def _resolve(runtime: Runtime, company: str) -> bool:
 
 
 def _poll(runtime: Runtime, system: str) -> bool:
-    every_s = runtime.poll_every_s(system)
-    with runtime.ledger.begin() as tx:
-        # However many schedulers ring, a system is polled once a turn.
-        if not ticks.take(tx, f"poll {system}", every_s):
-            return False
-    runtime.poll_once(system)
+    if _has_turn(runtime, f"poll {system}", runtime.poll_every_s(system)):
+        runtime.poll_once(system)
     return False
 
 

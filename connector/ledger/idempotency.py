@@ -13,6 +13,7 @@ from connector.ledger.tables import idempotency_keys
 from contracts import Finding, Refused
 
 KEY_MAX = 200
+FORGOTTEN_AT_ONCE = 10_000  # Answers in one transaction.
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def release(tx: Connection, scope: str, key: str) -> None:
     tx.execute(delete(idempotency_keys).where(idempotency_keys.c.scope == scope, idempotency_keys.c.key == key))
 
 
-def forget(tx: Connection, older_than_s: int, limit: int = 10_000) -> int:
+def forget(tx: Connection, older_than_s: int, limit: int = FORGOTTEN_AT_ONCE) -> int:
     """Drops at most `limit` answers older than that, and says how many. Events themselves are known for ever."""
     old = (
         select(idempotency_keys.c.scope, idempotency_keys.c.key)

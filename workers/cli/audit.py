@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from workers.cli.base import AsJson, app, runtime
@@ -13,20 +15,25 @@ app.add_typer(audit, name="audit")
 
 
 @audit.command("verify")
-def verify(as_json: AsJson = False) -> None:
-    """Find the first entry that was changed, removed or reordered. Exit 1 where there is one."""
-    from sqlalchemy import text
-
-    from connector.ledger.audit import first_broken
+def verify(
+    noted: Annotated[
+        str, typer.Option(help="The hash of the last entry, as it was noted before: it must still be there.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find the first entry that was changed, removed or reordered. Exit 1 where there is one, or the noted one is gone."""
+    from connector.ledger.audit import end, first_broken, holds
 
     with runtime() as opened, opened.ledger.begin() as tx:
-        broken = first_broken(tx)
-        count = int(tx.scalar(text("SELECT count(*) FROM audit")) or 0)
+        broken, now = first_broken(tx), end(tx)
+        whole = broken is None and (not noted or holds(tx, noted))
     if as_json:
-        emit({"whole": broken is None, "entries": count, "first_broken": broken})
-    elif broken is None:
-        note("audit_ok", count=count)
-    else:
+        emit({"whole": whole, "entries": now.entries, "end": now.hash, "first_broken": broken})
+    elif whole:
+        note("audit_ok", count=now.entries, end=now.hash)
+    elif broken is not None:
         note("audit_broken", id=broken)
-    if broken is not None:
+    else:
+        note("audit_cut", noted=noted)
+    if not whole:
         leave(FINDINGS)

@@ -111,7 +111,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{number} may cross the fiscal year; {count} dead letters replayed",
         "已同意 {number} 跨会计年度入账；重放 {count} 条死信",
     ),
-    "audit_ok": ("the audit log is whole: {count} entries", "审计日志完整：{count} 条"),
+    "audit_ok": (
+        "the audit log is whole: {count} entries; the last has the hash {end}",
+        "审计日志完整：{count} 条；末条的哈希为 {end}",
+    ),
+    "audit_cut": (
+        "the audit log lacks the entry with the noted hash {noted}: it was cut off or written anew",
+        "审计日志中没有所记哈希 {noted} 的条目：日志被截断或重写",
+    ),
     "audit_broken": (
         "the audit log was changed: entry {id} is not what it was",
         "审计日志被改动：第 {id} 条与原记录不符",

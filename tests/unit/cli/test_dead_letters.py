@@ -253,7 +253,22 @@ def test_a_changed_audit_log_is_found(oaerp: Cli) -> None:
     ran = oaerp.at_home("audit", "verify", "--json")
 
     assert ran.code == 1
-    assert ran.values == [{"whole": False, "entries": 2, "first_broken": 2}]
+    (said,) = ran.values
+    assert (said["whole"], said["entries"], said["first_broken"]) == (False, 2, 2)
+
+
+def test_newest_entries_that_were_removed_are_missed_where_the_end_was_noted(oaerp: Cli) -> None:
+    park(oaerp, "1.00", "2.00")
+    oaerp.at_home("deadletters", "discard", "--all", "--reason", "sent by mistake", "--yes")
+    end = oaerp.at_home("audit", "verify", "--json").values[0]["end"]
+    assert oaerp.at_home("audit", "verify", "--noted", end).code == 0
+    oaerp.sql("DELETE FROM audit WHERE id = 2")
+
+    unnoted = oaerp.at_home("audit", "verify")
+    ran = oaerp.at_home("audit", "verify", "--noted", end)
+
+    assert (unnoted.code, ran.code) == (0, 1)
+    assert end in ran.err
 
 
 def test_letters_without_an_amount_do_not_spoil_the_sum(oaerp: Cli) -> None:
