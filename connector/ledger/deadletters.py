@@ -189,6 +189,9 @@ def _known_of_event(tx: Connection, letter: Letter) -> int | None:
     replaced = [row.id for row in rows if row.posting_id is not None and row.state == "replayed"]
     if replaced:
         tx.execute(update(dead_letters).where(c.id.in_(replaced)).values(state="resolved"))
+        # Whoever takes its place holds the lane that it held.
+        holder = tx.scalar(text("SELECT blocked_by FROM documents WHERE id = :id"), {"id": letter.document_id})
+        letter.blocks = letter.blocks or holder in replaced
     return next((row.id for row in rows if row.posting_id is None), None)
 
 
@@ -367,18 +370,35 @@ def is_replay_of(tx: Connection, letter_id: int, key: documents.EventKey) -> boo
 
 
 def resolve_replayed(tx: Connection, keys: Sequence[documents.EventKey]) -> None:
-    """These events went through: the letters that were replayed for them are done."""
+    """These events went through: the letters that were replayed for them are done, and hold no lane any more."""
     if not keys:
         return
     given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
-    tx.execute(
+    done = tx.execute(
         text(
             f"UPDATE dead_letters SET state = 'resolved' WHERE id IN (SELECT l.id FROM {given} JOIN dead_letters l"
             " ON l.source = given.source AND l.event_id = given.event_id"
             " WHERE l.state = 'replayed' AND l.posting_id IS NULL AND l.write_back_id IS NULL)"
+            " RETURNING id, document_id"
         ),
         parameters,
-    )
+    ).all()
+    if done:
+        _open_lanes(tx, [(id_, document_id) for id_, document_id in done])
+
+
+def _open_lanes(tx: Connection, done: Sequence[tuple[int, int | None]]) -> Sequence[int]:
+    """Opens the lanes that these letters (id, document) hold, lets the versions behind them go, and gives the documents."""
+    given, parameters = table_of(tx, {"letter": "bigint", "document": "bigint"}, done)
+    opened = tx.scalars(
+        text(
+            f"UPDATE documents SET blocked_by = NULL WHERE id IN (SELECT d.id FROM {given} JOIN documents d"
+            " ON d.id = given.document AND d.blocked_by = given.letter) RETURNING id"
+        ),
+        parameters,
+    ).all()
+    documents.release(tx, opened)
+    return opened
 
 
 def resolve_posting(tx: Connection, document_id: int, posting_id: int) -> None:
@@ -400,16 +420,8 @@ def _resolve(tx: Connection, document_id: int, about: ColumnElement[bool]) -> Se
 
 def unblock(tx: Connection, letter_id: int, document_id: int | None) -> str:
     """Opens the lane that the letter held, and lets the versions behind it go, in order."""
-    if document_id is None:
-        return ""
-    opened = tx.execute(
-        text("UPDATE documents SET blocked_by = NULL WHERE id = :id AND blocked_by = :letter"),
-        {"id": document_id, "letter": letter_id},
-    )
-    if opened.rowcount:
-        documents.release(tx, [document_id])
-        return "; later versions of its document go on"
-    return ""
+    opened = _open_lanes(tx, [(letter_id, document_id)])
+    return "; later versions of its document go on" if opened else ""
 
 
 def _open(tx: Connection, letter_id: int) -> Row[Any]:

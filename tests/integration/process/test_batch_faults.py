@@ -15,10 +15,11 @@ from sqlalchemy import event as engine_event
 from sqlalchemy.engine import Connection
 
 from connector.channels import GIVEN_UP, Message
+from connector.erp.file_ledger import FileLedger
 from connector.errors import Unavailable
 from connector.ledger import Ledger, books, deadletters, outbox
 from connector.ledger.outbox import OutboxRow
-from connector.settings import Waiting
+from connector.settings import System, Waiting
 from connector.translate import Book
 from tests.integration.process.world import Shelved, World, advance, claim, expense, report
 
@@ -259,3 +260,63 @@ def test_a_book_that_comes_back_into_force_is_the_last_one_the_ledger_tells_of(s
         in_force = books.in_force(tx, datetime.now(UTC).date() + timedelta(days=1))
         assert in_force is not None
         assert (in_force.fingerprint, len(books.history(tx))) == (first, 3)
+
+
+# A voucher that the ERP refused, and whose report then fails before it is made anew
+
+
+@dataclass
+class Refusing:
+    """An ERP that lacks the accounts, until somebody adds them."""
+
+    world: World
+    accounts: Path
+
+    def mended(self) -> None:
+        """The accounts are there."""
+        self.accounts.write_text("660202\n224101\n", "utf-8")
+
+
+@pytest.fixture
+def refusing(ledger: Ledger, tmp_path: Path) -> Refusing:
+    """A world with a refused voucher of version 1, and version 2 behind it."""
+    accounts = tmp_path / "accounts"
+    accounts.write_text("1\n", "utf-8")
+    options = {"path": str(tmp_path / "erp"), "accounts": str(accounts)}
+    world = World(ledger, tmp_path / "erp", FileLedger(System(adapter="file", company="C01", options=options)))
+    world.receive(report(version=1))
+    world.deliver()
+    world.receive(report(version=2, happening="changed", amount="120.00"))
+    assert (world.outcomes(), world.letters()[0].posting_id) == ([(1, "applied"), (2, "held")], 1)
+    return Refusing(world, accounts)
+
+
+def faulty_replay(world: World) -> None:
+    """A person has the refused voucher made anew, and our code fails on its report."""
+    sound = world.runtime.step
+    world.runtime.step = replace(sound, book=Faulty(world))
+    world.replay(world.letters()[0].id)
+    world.runtime.step = sound
+    assert [letter.code for letter in world.letters()] == ["OPS-802"]
+
+
+def test_a_refused_voucher_made_anew_after_a_fault_lets_the_later_version_go(refusing: Refusing) -> None:
+    world = refusing.world
+    faulty_replay(world)
+    refusing.mended()
+
+    world.replay(world.letters()[0].id)
+    world.deliver()
+
+    assert (list(world.live()), world.letters(), world.letters("replayed")) == (["C01-EXP-1-V2"], [], [])
+
+
+def test_a_refused_voucher_given_up_after_a_fault_lets_the_later_version_go(refusing: Refusing) -> None:
+    world = refusing.world
+    faulty_replay(world)
+    refusing.mended()
+
+    world.discard(world.letters()[0].id)
+    world.deliver()
+
+    assert (list(world.live()), world.letters(), world.letters("replayed")) == (["C01-EXP-1-V2"], [], [])
