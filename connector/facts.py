@@ -38,6 +38,25 @@ class BalanceKey(NamedTuple):
     key: str
 
 
+class InvoiceFacts(NamedTuple):
+    """What a document says of an invoice; None where it does not say. Those that share one have to agree."""
+
+    currency: str
+    total: Decimal
+    kind: str | None = None
+    tax: Decimal | None = None
+
+    def differs(self, other: InvoiceFacts) -> tuple[str, str, str] | None:
+        """The first thing on which both speak and disagree: the field, what this one says, what the other one says."""
+        if (self.currency, self.total) != (other.currency, other.total):
+            return "total", f"{self.total:f} {self.currency}", f"{other.total:f} {other.currency}"
+        if self.kind is not None and other.kind is not None and self.kind != other.kind:
+            return "kind", self.kind, other.kind
+        if self.tax is not None and other.tax is not None and self.tax != other.tax:
+            return "tax", f"{self.tax:f} {self.currency}", f"{other.tax:f} {other.currency}"
+        return None
+
+
 @dataclass(slots=True)
 class Balance:
     """Something of which at most `available` may be used. `detail` says what it is about: employee and rate of an
@@ -55,6 +74,15 @@ class Balance:
     def open(self) -> Decimal:
         """What is left."""
         return self.available - self.used
+
+    def said_of(self, document_id: int | None) -> Sequence[InvoiceFacts]:
+        """Of an invoice: what every other document says; its total alone where only payables hold it."""
+        said = self.detail.get("said", {})
+        others = (text.partition(" ") for id_, text in said.items() if id_ != str(document_id))
+        found = [
+            InvoiceFacts(self.currency, self.available, kind, Decimal(tax) if tax else None) for kind, _, tax in others
+        ]
+        return found or [InvoiceFacts(self.currency, self.available)]
 
     def is_shared(self) -> bool:
         """Whether it matters which part of it a document holds: parts of it are rounded, and together make the whole."""
@@ -157,18 +185,23 @@ class Facts:
         balance = self.balances[key]
         balance.available, balance.currency, balance.detail, balance.changed = available, currency, detail, True
 
-    def register(self, totals: Mapping[BalanceKey, tuple[str, Decimal]]) -> None:
-        """What invoices are about in all, by the only document that speaks of them: currency and total."""
-        for key, (currency, total) in totals.items():
-            self.set_available(key, total, currency, self.balances[key].detail)
+    def register(self, document_id: int, invoices: Mapping[BalanceKey, InvoiceFacts]) -> None:
+        """What the document says of its invoices; their totals are those that all their documents say."""
+        for key, facts in invoices.items():
+            detail = self.balances[key].detail
+            text = f"{facts.kind or ''} {'' if facts.tax is None else f'{facts.tax:f}'}"
+            said = {**detail.get("said", {}), str(document_id): text}
+            self.set_available(key, facts.total, facts.currency, {**detail, "said": said})
 
     def hold(self, key: BalanceKey, document_id: int, amount: Decimal) -> None:
         """Writes down which part of it the document holds from now on."""
         balance, spans = self.balances[key], self.spans_for(key, document_id, amount)
         parts = {**balance.detail.get("parts", {}), str(document_id): write(spans)}
+        said = dict(balance.detail.get("said", {}))
         if not spans:
             del parts[str(document_id)]
-        balance.detail = {**balance.detail, "parts": parts}
+            said.pop(str(document_id), None)
+        balance.detail = {**balance.detail, "parts": parts} | ({"said": said} if "said" in balance.detail else {})
 
     def _move(self, key: BalanceKey, amount: Decimal) -> None:
         balance = self.balances[key]

@@ -12,20 +12,20 @@ from decimal import Decimal
 
 from connector import budgets
 from connector.facts import (
-    GROUP,
     BalanceKey,
     Facts,
+    InvoiceFacts,
     Period,
     RecordKey,
     fiscal_year,
     period_of,
 )
+from connector.invoices import Claimed, claimed_invoices
 from connector.spans import Spans, part_of
 from connector.translate.book import Book, CompanyView
-from connector.translate.tax import invoice_name
 from connector.translate.voucher import DOCUMENT_TYPE, Refusal, Terms, approval_day, posting_day, to_voucher, view_of
 from contracts.amount import QUANTA, converted
-from contracts.expense import ExpenseReport, Invoice, Line, invoice_total
+from contracts.expense import ExpenseReport, Line
 from contracts.findings import Finding
 from contracts.voucher import Voucher, VoucherLine
 
@@ -37,8 +37,8 @@ HOLDERS_NAMED_MAX = 3
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Everything that was found at once. `voucher` is there where the book could make one; it is to be booked only
-    where nothing was found. `uses`: how much of each balance it needs; `totals`: what the invoices are about in all that
-    only this report speaks of; `warnings` stop nothing."""
+    where nothing was found. `uses`: how much of each balance it needs; `invoices`: what it says of those
+    it claims; `warnings` stop nothing."""
 
     voucher: Voucher | None
     terms: Terms
@@ -46,7 +46,7 @@ class Answer:
     waits_for: tuple[str, ...] = ()
     warnings: tuple[Finding, ...] = ()
     uses: Mapping[BalanceKey, Decimal] = field(default_factory=dict)
-    totals: Mapping[BalanceKey, tuple[str, Decimal]] = field(default_factory=dict)
+    invoices: Mapping[BalanceKey, InvoiceFacts] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -88,16 +88,16 @@ def examine(
     else:
         voucher = made
     uses: dict[BalanceKey, Decimal] = {}
-    totals: dict[BalanceKey, tuple[str, Decimal]] = {}
+    invoices: dict[BalanceKey, InvoiceFacts] = {}
     if view is not None:
         on = terms.day or posting_day(report, view)
         _check_records(report, view, voucher, facts, on, found)
         _check_advances(report, view, facts, document_id, uses, found)
-        _check_invoices(claimed, facts, document_id, uses, totals, found)
+        _check_invoices(claimed, facts, document_id, uses, invoices, found)
         if voucher is not None and view.row.budgets != "off":
             _check_budgets(report, view, voucher, facts, document_id, uses, found)
     unique = tuple(dict.fromkeys(found.findings)), tuple(dict.fromkeys(found.waits_for))
-    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses, totals)
+    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses, invoices)
 
 
 # Periods
@@ -325,39 +325,11 @@ def _check_advances(
 # Invoices
 
 
-def invoice_key(invoice: Invoice) -> BalanceKey | None:
-    """What names an invoice in the whole group: its number, for older ones with the code before it."""
-    name = invoice_name(invoice)
-    if name is None or invoice.kind in ("none", "red_special"):
-        return None
-    return BalanceKey("invoice", GROUP, name)
-
-
-# Of each invoice its currency, its total, how much of it a report claims, and the first line that does.
-Claimed = dict[BalanceKey, tuple[str, Decimal, Decimal, int]]
-
-
-def claimed_invoices(report: ExpenseReport) -> Claimed:
-    """What the report claims of each invoice."""
-    claimed: Claimed = {}
-    for index, line in enumerate(report.lines):
-        key = None if line.invoice is None else invoice_key(line.invoice)
-        if key is None or line.amount <= _ZERO:
-            continue
-        assert line.invoice is not None
-        total = invoice_total(line.invoice, line.amount)
-        before = claimed.get(key)
-        if before is None:
-            claimed[key] = line.currency, total, line.amount, index
-        else:
-            claimed[key] = before[0], max(before[1], total), before[2] + line.amount, before[3]
-    return claimed
-
-
 def _spans(claimed: Claimed, facts: Facts, document_id: int | None) -> dict[str, Spans]:
     """Which part of each invoice the report has, where that is not the first of it."""
     found: dict[str, Spans] = {}
-    for key, (_, _, amount, _) in claimed.items():
+    for key, claim in claimed.items():
+        amount = claim.amount
         balance = facts.balances.get(key)
         if balance is not None and balance.detail.get("parts"):
             spans = facts.spans_for(key, document_id, amount)
@@ -371,29 +343,35 @@ def _check_invoices(
     facts: Facts,
     document_id: int | None,
     uses: dict[BalanceKey, Decimal],
-    totals: dict[BalanceKey, tuple[str, Decimal]],
+    invoices: dict[BalanceKey, InvoiceFacts],
     found: _Found,
 ) -> None:
-    for key, (currency, total, amount, index) in claimed.items():
-        at = f"lines[{index}].invoice"
+    for key, claim in claimed.items():
+        if claim.clash is not None:
+            place, name, expected, got = claim.clash
+            expected = f"{expected}, as lines[{claim.place}] says"
+            found.wrong("ACC-312", f"lines[{place}].invoice.{name}", expected, got, "copy it from the invoice")
+            continue
+        at = f"lines[{claim.place}].invoice"
         balance = facts.balances.get(key)
         if balance is None:
             continue  # nobody used it yet; gathering with locks registers it
-        uses[key] = amount
+        uses[key], invoices[key] = claim.amount, claim.facts
         own = facts.uses.get(document_id, {}).get(key) if document_id is not None else None
         others = balance.used - (own.amount if own is not None else _ZERO)
-        if (balance.currency, balance.available) != (currency, total):
-            if others or "payables" in balance.detail:
-                expected = f"{balance.available:f} {balance.currency}, as registered"
-                found.wrong("ACC-312", f"{at}.total", expected, f"{total:f} {currency}", "copy it from the invoice")
+        if others or "payables" in balance.detail:
+            differs = next(filter(None, (said.differs(claim.facts) for said in balance.said_of(document_id))), None)
+            if differs is not None:
+                name, expected, got = differs
+                found.wrong("ACC-312", f"{at}.{name}", f"{expected}, as registered", got, "copy it from the invoice")
                 continue
-            totals[key] = currency, total
-        left = total - others
-        if amount > left:
+        left = claim.facts.total - others
+        if claim.amount > left:
             fix = "take it out of the report, or withdraw the other document"
             held = held_by(key, facts, document_id)
+            currency = claim.facts.currency
             expected = f"at most {max(left, _ZERO):f} {currency}, the part of {key.key} that is not claimed yet{held}"
-            found.wrong("ACC-311", f"{at}.number", expected, f"{amount:f}", fix)
+            found.wrong("ACC-311", f"{at}.number", expected, f"{claim.amount:f}", fix)
 
 
 def held_by(key: BalanceKey, facts: Facts, document_id: int | None) -> str:

@@ -126,7 +126,7 @@ def _carry_out(batch: Batch, document: Document, item: Arrived, decided: Plan, d
     if live and decision is not None and decision.kind == "none":
         tell_it_stands(batch, document, item, live[-1], desk)
     if answer is not None:
-        desk.facts.register(answer.totals)
+        desk.facts.register(document.id, answer.invoices)
         desk.facts.use(document.id, event.version, answer.uses, "consumed")
     else:
         desk.facts.release(document.id, event.version)
@@ -152,7 +152,7 @@ def _reserve(
         return
     answer = desk.examine(asked, document.id)
     if answer.ok:
-        desk.facts.register(answer.totals)
+        desk.facts.register(document.id, answer.invoices)
         reserved = budgets.reserved(asked, answer.voucher, answer.uses, desk.facts, document.id)
         desk.facts.use(document.id, item.event.version, reserved, "reserved")
         if document.blocked_by is None:

@@ -8,9 +8,10 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from connector.facts import GROUP, BalanceKey, Facts, RecordKey
+from connector.facts import BalanceKey, Facts, RecordKey
+from connector.invoices import claimed_invoices, invoice_name, key_of
 from connector.ledger import balances, documents, periods, records
-from connector.preflight import claimed_invoices, stated_dimensions
+from connector.preflight import stated_dimensions
 from connector.translate import Book
 from connector.translate.tables import DimensionRow
 from connector.translate.voucher import view_of
@@ -64,7 +65,7 @@ def _gather_balances(
     known: set[BalanceKey] = set()
     for report in reports:
         known |= {BalanceKey("advance", report.company, claim.number) for claim in report.advances}
-        made |= {key: (currency, total) for key, (currency, total, *_) in claimed_invoices(report).items()}
+        made |= {key: claim.facts[:2] for key, claim in claimed_invoices(report).items()}
     for event in events:
         made |= _told_by(event)
         if event.type.startswith("master.budget.deleted."):
@@ -91,8 +92,7 @@ def _told_by(event: AnyEvent) -> Mapping[BalanceKey, tuple[str, Decimal]]:
 
 def payables_key(record: InvoiceRecord) -> BalanceKey:
     """The invoice that payables booked, as reports name it."""
-    code = record.invoice_code
-    return BalanceKey("invoice", GROUP, record.id if code is None else f"{code}/{record.id}")
+    return key_of(invoice_name(record.id, record.invoice_code))
 
 
 def _budgets_for(

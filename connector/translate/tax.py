@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
+from connector.invoices import name_of, stated_tax
 from connector.spans import Span, Spans, cut, part_of
 from connector.translate.tables import TaxRow
 from contracts.amount import QUANTA
@@ -49,13 +50,6 @@ class Claims:
         return cut(self._spans.get(name, ()), start, end)
 
 
-def invoice_name(invoice: Invoice) -> str | None:
-    """What names an invoice in the whole group: its number, for older ones with the code before it."""
-    if invoice.number is None or invoice.code is None:
-        return invoice.number
-    return f"{invoice.code}/{invoice.number}"
-
-
 def deduct(
     line: Line, invoice: Invoice, row: TaxRow, amount: Decimal, counted: Decimal, claims: Claims
 ) -> Deduction | Finding | None:
@@ -63,14 +57,12 @@ def deduct(
     where no tax leaves the cost. A claim above the invoice's total is refused, also over several lines.
 
     A part of an invoice, of a line or of a report, has the tax of its own span: the rounded tax up to its end less the
-    rounded tax up to its beginning. Parts never overlap, so whatever their number and order they never carry more than
-    the invoice's tax, and together they carry all of it once the whole invoice is claimed; also where a document gave
-    its part back and others took it.
+    rounded tax up to its beginning. Parts never overlap and all state the same tax, which preflight sees to, so whatever
+    their number and order they never carry more than the invoice's tax, and together they carry all of it once the
+    whole invoice is claimed; also where a document gave its part back and others took it.
     """
     total = invoice_total(invoice, amount)
-    name = invoice_name(invoice)
-    if name is not None and line.amount < _ZERO:
-        name = f"-{name}"  # A red invoice may bear the number of the one it takes back.
+    name = name_of(invoice)
     before = _ZERO if name is None else claims.add(name, amount)
     if before + amount > total:
         return Finding(
@@ -95,9 +87,7 @@ def deduct(
 
 def _tax(invoice: Invoice, row: TaxRow, total: Decimal, unit: Decimal) -> Decimal | Finding:
     """The tax of the whole invoice, in whole units of its currency."""
-    stated = invoice.tax
-    if stated is None and invoice.net is not None and invoice.total is not None and not invoice.airport_fee:
-        stated = invoice.total - invoice.net
+    stated = stated_tax(invoice)
     if stated is not None:
         red = row.method == "transfer_out"
         tax = abs(stated) if red else stated

@@ -12,8 +12,19 @@ from functools import cache
 import pytest
 
 from connector.budgets import covers, reserved
-from connector.facts import GROUP, Balance, BalanceKey, Facts, KnownRecord, Period, RecordKey, Use
-from connector.preflight import Answer, claimed_invoices, examine, next_open_day
+from connector.facts import (
+    GROUP,
+    Balance,
+    BalanceKey,
+    Facts,
+    InvoiceFacts,
+    KnownRecord,
+    Period,
+    RecordKey,
+    Use,
+)
+from connector.invoices import Claim, claimed_invoices
+from connector.preflight import Answer, examine, next_open_day
 from connector.translate.book import STARTER, Book
 from connector.translate.cases import read_cases
 from connector.translate.reader import load_book, read_book
@@ -108,7 +119,7 @@ def advance(available: str, used: str = "0", currency: str = "CNY", **detail: st
     return {"ADV1": _balance("advance", "C01", "ADV1", available, used, currency, said)}
 
 
-def invoice(total: str, used: str, key: str = "254420001", **detail: str) -> dict[str, object]:
+def invoice(total: str, used: str, key: str = "254420001", **detail: object) -> dict[str, object]:
     return {key: _balance("invoice", GROUP, key, total, used, "CNY", detail)}
 
 
@@ -314,6 +325,9 @@ def test_the_rate_the_ledger_knows_takes_the_advance_down() -> None:
     ]
 
 
+DIGITAL = "25442000000012345678"
+RED = "office.supplies 200.00\ntravel.hotel -106.00, red_special -100.00 + -6.00, invoice 254420001"
+HALF = "travel.hotel 530.00, vat_special 1000.00 + 60.00 certified, invoice 254420001, of 1060.00"
 PART = "travel.hotel 460.00, vat_ordinary, invoice 254420001, of 1060.00"
 
 
@@ -336,13 +350,39 @@ PART = "travel.hotel 460.00, vat_ordinary, invoice 254420001, of 1060.00"
         # Another number, and a number with a code before it, are other invoices.
         (PART, facts(invoice("1060.00", "1060.00", "254420002")), []),
         (PART, facts(invoice("1060.00", "1060.00", "044001/254420001")), []),
-        # A seller's red invoice claims nothing.
-        ("office.supplies 200.00\ntravel.hotel -106.00, red_special -100.00 + -6.00, invoice 254420001",
-         facts(invoice("106.00", "106.00")), []),
+        # A seller's red invoice may bear the number of the one it takes back, and counts once as well.
+        (RED, facts(invoice("106.00", "106.00")), []),
+        (RED, facts(invoice("106.00", "0", "-254420001")), []),
+        (RED, facts(invoice("106.00", "106.00", "-254420001")), ["ACC-311 data.lines[1].invoice.number"]),
+        # Of 20 digits an invoice is fully digital and has no code; letters are alike in either case.
+        (PART.replace("254420001", DIGITAL), facts(invoice("1060.00", "1060.00", DIGITAL)),
+         ["ACC-311 data.lines[0].invoice.number"]),
+        (PART.replace("254420001", "ab12"), facts(invoice("1060.00", "1060.00", "AB12")),
+         ["ACC-311 data.lines[0].invoice.number"]),
+        # Documents that share one agree on its kind and its tax, as far as they say it.
+        (PART, facts(invoice("1060.00", "600.00", said={"8": "vat_special 60.00"})),
+         ["ACC-312 data.lines[0].invoice.kind"]),
+        (PART, facts(invoice("1060.00", "600.00", said={"8": "vat_ordinary 60.00"})), []),
+        (HALF, facts(invoice("1060.00", "530.00", said={"8": "vat_special "})), []),
+        (HALF, facts(invoice("1060.00", "530.00", said={"8": "vat_special 60.0"})), []),
+        (HALF, facts(invoice("1060.00", "530.00", said={"8": "vat_special 120.00"})),
+         ["ACC-312 data.lines[0].invoice.tax"]),
+        # What the document itself said before binds nobody.
+        (HALF, facts(invoice("1060.00", "0", said={"7": "vat_ordinary 120.00"})), []),
+        # So do the lines of one report.
+        (f"{HALF}\n{HALF.replace('1000.00 + 60.00', '940.00 + 120.00')}", facts(), ["ACC-312 data.lines[1].invoice.tax"]),
+        (f"{HALF}\n{HALF.replace('1060.00', '2120.00').replace('1000', '2060')}", facts(),
+         ["ACC-312 data.lines[1].invoice.total"]),
+        (f"{HALF}\n{HALF.replace('530.00,', '530.00 USD @ 7.10,')}", facts(), ["ACC-312 data.lines[1].invoice.total"]),
+        (f"{HALF}\n{HALF.replace('vat_special 1000.00 + 60.00', 'vat_ordinary')}", facts(),
+         ["ACC-312 data.lines[1].invoice.kind"]),
     ],
 )  # fmt: skip
 def test_an_invoice_is_claimed_up_to_its_total(text: str, known: Facts, expected: list[str]) -> None:
     assert said(examine(report(text), book(), known, OWN)) == expected
+
+
+SAID = InvoiceFacts("CNY", Decimal("1060.00"), "vat_ordinary")
 
 
 def test_an_invoice_is_claimed_with_its_first_line_and_the_sum_of_all() -> None:
@@ -350,7 +390,7 @@ def test_an_invoice_is_claimed_with_its_first_line_and_the_sum_of_all() -> None:
 
     claimed = claimed_invoices(report(f"{TAXI}\n{PART}\n{PART}"))
 
-    assert claimed == {key: ("CNY", Decimal("1060.00"), Decimal("920.00"), 1)}
+    assert claimed == {key: Claim(SAID, Decimal("920.00"), 1)}
 
 
 @dataclass(frozen=True)
@@ -542,7 +582,7 @@ def test_looking_changes_no_fact() -> None:
 
     answer = examine(report(f"{PART}\n{CLAIM}"), book(), known, OWN)
 
-    assert [(key.key, *total) for key, total in answer.totals.items()] == [("254420001", "CNY", Decimal("1060.00"))]
+    assert answer.invoices == {BalanceKey("invoice", GROUP, "254420001"): SAID}
     assert not any(balance.changed for balance in known.balances.values())
     assert known.changed_uses == set()
     assert not any(balance.used for balance in known.balances.values())

@@ -344,6 +344,45 @@ def test_payables_cannot_take_what_a_report_claimed(world: World) -> None:
     assert "the part no report has claimed; claimed by C01 EXP-1, got" in world.letters()[0].message
 
 
+def test_reports_that_share_an_invoice_agree_on_its_tax_as_long_as_both_hold_it(world: World) -> None:
+    said = {"kind": "vat_special", "total": "1060.00", "number": "25442000000000000001", "certified": True}
+    first = expense("travel.hotel", "530.00", invoice={**said, "net": "1000.00", "tax": "60.00"})
+    other = expense("travel.hotel", "530.00", invoice={**said, "net": "940.00", "tax": "120.00"})
+    world.receive(claim("EXP-1", first))
+
+    world.receive(claim("EXP-2", other))
+
+    (letter,) = world.letters()
+    assert (letter.number, letter.code) == ("EXP-2", "ACC-312")
+    assert "data.lines[0].invoice.tax: expected 60.00 CNY, as registered, got 120.00 CNY" in letter.message
+
+    world.receive(report("EXP-1", 2, "withdrawn"))
+    world.receive(claim("EXP-3", other))
+
+    assert [letter.number for letter in world.letters()] == ["EXP-2"]
+
+
+def test_a_fully_digital_invoice_is_one_with_and_without_a_code(world: World) -> None:
+    number = "25442000000000000001"
+    invoice = {"kind": "vat_ordinary", "total": "100.00", "number": number, "code": "044002200111"}
+    world.receive(record("invoice", number, total="100.00", used="0.00", currency="CNY", invoice_code="044002200112"))
+    world.receive(claim("EXP-1", hotel("100.00", number)))
+
+    world.receive(claim("EXP-2", expense("travel.hotel", "100.00", invoice=invoice)))
+
+    assert codes(world) == ["ACC-311"]
+
+
+def test_a_red_invoice_gives_back_once(world: World) -> None:
+    red = {"kind": "red_special", "total": "-106.00", "net": "-100.00", "tax": "-6.00", "number": "777"}
+    lines = expense("travel.taxi", "200.00"), expense("travel.hotel", "-106.00", invoice={**red, "certified": True})
+    world.receive(claim("EXP-1", *lines))
+
+    world.receive(claim("EXP-2", *lines))
+
+    assert codes(world) == ["ACC-311"]
+
+
 def test_a_withdrawn_report_gives_its_invoice_back(world: World) -> None:
     world.receive(claim("EXP-1", hotel("100.00", "25442000000000000001")))
     world.receive(report("EXP-1", 2, "withdrawn"))

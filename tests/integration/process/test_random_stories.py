@@ -19,10 +19,10 @@ from sqlalchemy import text
 from connector.adapter import Delivery, Outcome, Receipt
 from connector.erp.file_ledger import FileLedger
 from connector.facts import BalanceKey
+from connector.invoices import claimed_invoices
 from connector.ledger import Ledger, waiting
 from connector.ledger.deadletters import NotOpen
 from connector.ledger.waiting import Key
-from connector.preflight import claimed_invoices
 from connector.process.waiting import look
 from connector.settings import System
 from connector.translate import shelf
@@ -285,7 +285,7 @@ class Story:
         assert by_kind["advance"] == {
             BalanceKey("advance", "C01", claimed.number): claimed.amount for claimed in stated.advances
         }, document.number
-        assert by_kind["invoice"] == {key: part for key, (_, _, part, _) in claimed_invoices(stated).items()}
+        assert by_kind["invoice"] == {key: claim.amount for key, claim in claimed_invoices(stated).items()}
         cost = sum((_cost(voucher) for voucher in live), Decimal(0))
         assert sum(by_kind["budget"].values()) == cost, (document.number, by_kind["budget"], cost)
 
