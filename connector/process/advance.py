@@ -145,7 +145,7 @@ def _day(advance: _Advance) -> date:
 
 
 def _refused(advance: _Advance, balance: Balance) -> Refusal | None:
-    """A return above what is open, or a payment that no longer covers what was claimed."""
+    """A return above what is open, or a payment that no longer covers what was claimed, or not at the rate it was."""
     known = "paid" in balance.detail
     if known and balance.currency != advance.currency:
         expected, fix = f"{balance.currency}, which it was paid in", "correct the currency"
@@ -156,6 +156,11 @@ def _refused(advance: _Advance, balance: Balance) -> Refusal | None:
         if advance.amount < needed:
             expected, fix = f"at least {needed:f}, used and returned", "withdraw the reports that claimed it first"
             return _wrong("ACC-304", "data.amount", expected, f"{advance.amount:f}", fix)
+        stated, rate = balance.detail.get("rate"), None if advance.rate is None else advance.rate.value
+        if needed and stated is not None and rate != Decimal(stated):
+            fix = "keep the rate, or withdraw the reports that claimed it first"
+            got = "nothing" if rate is None else f"{rate:f}"
+            return _wrong("ACC-305", "data.rate", f"{stated}, at which parts of it were taken off", got, fix)
         return None
     # Booked anew, a return counts already.
     left = balance.open + Decimal(told[_name(advance)]["amount"] if _name(advance) in told else 0)

@@ -135,12 +135,18 @@ def _reversed_by_hand(batch: Batch, document: Document, event: AnyEvent) -> bool
     """Follows a reversal that the ERP tells of and we did not ask for."""
     version = event.data.document.version
     reversals = {p.reverses for p in document.standing if p.purpose == "reverse" and p.state != "REJECTED"}
-    for posting in document.standing:
-        live = posting.purpose != "reverse" and posting.state == "POSTED" and posting.version == version
-        if live and posting.id not in reversals:
-            postings.mark_reversed(batch.tx, posting.id)
-            return True
-    return False
+    live = [
+        posting
+        for posting in document.standing
+        if posting.purpose != "reverse" and posting.state == "POSTED" and posting.version == version
+    ]
+    meant = [posting for posting in live if posting.id not in reversals]
+    if not meant:
+        return False
+    # An advance may be paid and given back at one version: the reference tells which.
+    named = [posting for posting in meant if batch.posted[posting.id].reference == event.data.reference]
+    postings.mark_reversed(batch.tx, (named or meant)[0].id)
+    return True
 
 
 def _status(event: AnyEvent, state: str) -> Status:

@@ -16,7 +16,7 @@ from connector.facts import BalanceKey
 from connector.ledger import Ledger, balances
 from connector.settings import System
 from connector.testing.erp_simulator import ErpSimulator
-from tests.integration.process.world import Shelved, World, advance
+from tests.integration.process.world import Shelved, World, advance, told
 
 BANK = "100201"
 
@@ -266,6 +266,42 @@ def test_a_return_in_another_currency_waits_for_its_payment_and_then_goes_on_by_
 
     assert codes(booked) == []
     assert (stands(booked), left(booked)) == (Decimal("3408.00"), Decimal("480.00"))
+
+
+def test_the_rate_of_a_payment_stays_once_something_was_taken_off_at_it(booked: World) -> None:
+    booked.receive(paid("500.00", **dollars("7.10")), returned("20.00", **dollars("7.12")))
+
+    booked.receive(paid("500.00", version=3, **dollars("7.20")))
+    booked.deliver()
+
+    assert codes(booked) == ["ACC-305"]
+    assert stands(booked) == Decimal("3408.00")
+
+
+def test_a_rate_that_nothing_was_taken_off_at_may_be_corrected(booked: World) -> None:
+    booked.receive(paid("500.00", **dollars("7.10")))
+    booked.deliver()
+
+    booked.receive(paid("500.00", version=2, **dollars("7.20")))
+    booked.deliver()
+
+    assert codes(booked) == []
+    assert stands(booked) == Decimal("3600.00")
+
+
+def test_an_answer_about_a_return_is_about_that_return_whatever_its_version(booked: World) -> None:
+    booked.receive(paid("500.00", version=1), returned("100.00", version=1))
+    booked.deliver()
+    (reference,) = (reference for reference, _ in booked.postings() if reference.startswith("RETURN"))
+    document = {"type": "advance", "number": "ADV-1", "version": 1}
+    more = {"reference": reference, "erp_number": "7", "reversed_on": "2025-04-20"}
+
+    booked.receive(told("voucher.reversed.v1", "ADV-1", number="ADV-1", document=document, **more))
+
+    assert booked.query("SELECT purpose, state FROM postings ORDER BY id") == [
+        ("post", "POSTED"),
+        ("return", "REVERSED"),
+    ]
 
 
 def test_another_system_cannot_tell_of_the_same_advance(world: World) -> None:
