@@ -316,7 +316,9 @@ def test_what_a_worker_reads_meanwhile_is_told_all_the_same(
     world = World(ledger, tmp_path / "erp")
     event = report("EXP-1", category="travel.spa")
     with ledger.begin() as tx:
-        outbox.add(tx, [OutboxRow(event["source"], event["id"], event["type"], json.dumps(event).encode())])
+        outbox.add(
+            tx, [OutboxRow(event["source"], event["id"], event["type"], json.dumps(event, ensure_ascii=False).encode())]
+        )
     waiting = [event]
 
     def read_it_before_the_outbox_is_looked_at(*args: Any) -> None:
