@@ -256,6 +256,60 @@ def test_any_bytes_are_refused_cleanly(body: bytes) -> None:
             parse(body, kind)
 
 
+FARE = {"kind": "air", "fare": "1000.00", "fuel": "60.00", "airport_fee": "50.00"}
+
+
+@pytest.mark.parametrize(
+    ("invoice", "expected"),
+    [
+        # Signs: only what gives something back is below zero, and then all of it.
+        ({"total": "-1060.00", "tax": "60.00"}, ["CON-135 total"]),
+        ({"total": "1060.00", "tax": "-60.00"}, ["CON-135 tax"]),
+        ({"net": "-1000.00", "tax": "-60.00"}, ["CON-135 net"]),
+        # Of what is paid more than half is no tax; abroad it is at least not all.
+        ({"total": "1060.00", "tax": "900.00"}, ["CON-135 tax"]),
+        ({"total": "1060.00", "tax": "530.01"}, ["CON-135 tax"]),
+        ({"total": "1060.00", "tax": "530.00"}, []),
+        ({"net": "400.00", "tax": "660.00"}, ["CON-135 tax"]),
+        ({"kind": "foreign", "total": "1060.00", "tax": "900.00"}, []),
+        ({"kind": "foreign", "total": "1060.00", "tax": "1060.00"}, ["CON-135 tax"]),
+        ({"total": "0.00", "net": "0.00", "tax": "0.00"}, []),
+        # A ticket is no less than its parts; taxes of its own may be more.
+        ({"kind": "air", "total": "1060.00", "fare": "1200.00", "fuel": "-140.00"}, ["CON-135 fuel"]),
+        ({"kind": "air", "total": "1060.00", "fare": "1010.00", "airport_fee": "-50.00"}, ["CON-135 airport_fee"]),
+        ({**FARE, "total": "1110.00"}, []),
+        ({**FARE, "total": "1200.00"}, []),
+        ({**FARE, "total": "1109.99"}, ["CON-135 total"]),
+        ({**FARE, "total": "1060.00"}, []),
+        ({**FARE, "total": "1059.99"}, ["CON-135 total"]),
+        ({**FARE, "fuel": "50.00", "net": "972.48", "tax": "87.52", "total": "1060.00"}, []),
+        ({"kind": "air", "airport_fee": "1060.01", "total": "1060.00"}, ["CON-135 total"]),
+    ],
+)
+def test_an_invoice_that_cannot_be_true_is_refused(invoice: dict[str, str], expected: list[str]) -> None:
+    value = json.loads(CASE_A.read_bytes())
+    value["data"]["lines"][0]["invoice"] = {"kind": "vat_special", **invoice}
+
+    findings = _findings(json.dumps(value).encode())
+
+    assert [f"{finding.code} {finding.path.removeprefix('data.lines[0].invoice.')}" for finding in findings] == expected
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_a_red_invoice_is_stated_below_zero_or_as_large_as_it_is(sign: str) -> None:
+    value = json.loads(CASE_A.read_bytes())
+    red = {"kind": "red_special", "total": f"{sign}106.00", "net": f"{sign}100.00", "tax": f"{sign}6.00"}
+    value["data"]["lines"][0].update(amount="-106.00", invoice=red)
+    value["data"]["total"] = "747.00"
+
+    assert _findings(json.dumps(value).encode()) == ()
+
+    red["tax"] = "-6.00" if sign == "" else "6.00"
+    red.pop("net")
+
+    assert [finding.code for finding in _findings(json.dumps(value).encode())] == ["CON-135"]
+
+
 def test_the_airport_fee_stands_outside_net_and_tax() -> None:
     value = json.loads(CASE_A.read_bytes())
     value["data"]["lines"][1].update(amount="1110.00", category="travel.air")
