@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from connector.facts import Balance, BalanceKey, Facts, period_of
-from connector.ledger.deadletters import Letter
+from connector.ledger.deadletters import Letter, sentence
 from connector.ledger.documents import Document
 from connector.plan import DocumentState, Purpose, Reverse, Version, plan
 from connector.preflight import taken_off
@@ -55,8 +55,7 @@ def _apply_one(batch: Batch, document: Document, item: Arrived, desk: Desk) -> N
     if isinstance(voucher, Refusal):
         refused, voucher = voucher, None
     if refused is not None:
-        first = refused.findings[0]
-        _park(batch, document, item, first.code, str(first), refused.findings, refused.waits_for)
+        _park(batch, document, item, refused.code, sentence(refused.findings), refused.findings, refused.waits_for)
         return
     on = _day(advance)
     decision = decide(batch, document, item, live, voucher, on, desk) if live else None

@@ -258,7 +258,9 @@ def test_a_return_that_the_erp_refused_is_booked_anew_after_a_replay_and_counts_
 
 def test_a_return_in_another_currency_waits_for_its_payment_and_then_goes_on_by_itself(booked: World) -> None:
     booked.receive(returned("20.00", **dollars("7.12")))
-    assert [(letter.code, letter.waits_for) for letter in booked.letters()] == [("ACC-301", "advance:ADV-1")]
+    (letter,) = booked.letters()
+    assert (letter.code, letter.waits_for) == ("ACC-301", "advance:ADV-1")
+    assert letter.message.startswith("data.number: expected the rate that ADV-1 was paid at, got nothing")
 
     booked.receive(paid("500.00", **dollars("7.10")))
     booked.deliver()
