@@ -195,7 +195,8 @@ class Batch:
         for letter in self._letters:
             deadletters.park(self.tx, letter)
         write_backs.add(self.tx, self.write_backs)
-        through = [key for key, entry in self._entries.items() if entry.outcome in _THROUGH]
+        # What is read for the first time has no letter that was replayed.
+        through = [key for key in self._read_before if self._entries[key].outcome in _THROUGH]
         deadletters.resolve_replayed(self.tx, through)
         outbox.settle(self.tx, self._sent)
         return self.result
