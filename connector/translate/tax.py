@@ -77,6 +77,9 @@ def deduct(
     whole = _tax(invoice, row, total, QUANTA[line.currency])
     if isinstance(whole, Finding):
         return whole
+    if whole and row.method == "transfer_out" and row.certification and invoice.certified is None:
+        expected = "whether the tax that it takes back was certified"
+        return Finding("MAP-206", "invoice.certified", expected, "nothing", "state true or false")
     if counted == total:
         return Deduction(whole, whole - _part(whole, row.deductible), _role(invoice, row), row, whole)
     spans = [(before, before + counted)] if name is None else list(claims.cut(name, before, before + counted))
@@ -141,9 +144,7 @@ def _part(tax: Decimal, deductible: Decimal) -> Decimal:
 
 
 def _role(invoice: Invoice, row: TaxRow) -> Role:
-    """Where the tax goes. A seller's red invoice gives back what was deducted, unless it says that what it takes back was
-    never certified: then the pending tax goes, as it came."""
-    pending = row.certification and invoice.certified is not True
-    if row.method == "transfer_out":
-        return "pending_tax" if pending and invoice.certified is False else "tax_transfer_out"
-    return "pending_tax" if pending else "input_tax"
+    """Where the tax goes: it is pending until it is certified, and a seller's red invoice takes it from where it is."""
+    if row.certification and invoice.certified is not True:
+        return "pending_tax"
+    return "tax_transfer_out" if row.method == "transfer_out" else "input_tax"

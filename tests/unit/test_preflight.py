@@ -326,7 +326,7 @@ def test_the_rate_the_ledger_knows_takes_the_advance_down() -> None:
 
 
 DIGITAL = "25442000000012345678"
-RED = "office.supplies 200.00\ntravel.hotel -106.00, red_special -100.00 + -6.00, invoice 254420001"
+RED = "office.supplies 200.00\ntravel.hotel -106.00, red_special -100.00 + -6.00 certified, invoice 254420001"
 HALF = "travel.hotel 530.00, vat_special 1000.00 + 60.00 certified, invoice 254420001, of 1060.00"
 PART = "travel.hotel 460.00, vat_ordinary, invoice 254420001, of 1060.00"
 
@@ -444,14 +444,19 @@ class Budgeted:
         # The personal part is none of the company's cost; a red invoice gives back.
         Budgeted("travel.taxi 100.00, card, personal 40.00", facts(budget("B1", "60.00")), [], {"B1": "60.00"}),
         Budgeted(
-            "travel.hotel 300.00\ntravel.hotel -106.00, red_special -100.00 + -6.00",
+            "travel.hotel 300.00\ntravel.hotel -106.00, red_special -100.00 + -6.00 certified",
             facts(budget("B1", "200.00")),
             [],
             {"B1": "200.00"},
         ),
-        Budgeted("travel.hotel -106.00, red_special -100.00 + -6.00", facts(budget("B1", "0")), [], {"B1": "0"}),
         Budgeted(
-            "travel.hotel -106.00, red_special -100.00 + -6.00", facts(budget("B1", "0", "50.00")), [], {"B1": "0"}
+            "travel.hotel -106.00, red_special -100.00 + -6.00 certified", facts(budget("B1", "0")), [], {"B1": "0"}
+        ),
+        Budgeted(
+            "travel.hotel -106.00, red_special -100.00 + -6.00 certified",
+            facts(budget("B1", "0", "50.00")),
+            [],
+            {"B1": "0"},
         ),
     ],
 )

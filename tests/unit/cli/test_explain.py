@@ -247,7 +247,7 @@ def test_each_part_of_an_invoice_is_rebuilt_to_its_own_cent(oaerp: Cli) -> None:
 
 
 def test_a_sellers_red_invoice_is_rebuilt(oaerp: Cli) -> None:
-    red = {"kind": "red_special", "total": "-106.00", "net": "-100.00", "tax": "-6.00"}
+    red = {"kind": "red_special", "total": "-106.00", "net": "-100.00", "tax": "-6.00", "certified": True}
     oaerp.arrive(claim("EXP-1", expense("travel.hotel", "-106.00", invoice=red), usd("40.00"), total="180.00"))
     supplies_go_to("660209")
 

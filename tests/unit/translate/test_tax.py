@@ -157,9 +157,9 @@ def test_only_what_needs_certification_and_has_none_is_pending(certification: st
     ("certification", "certified", "role"),
     [
         ("yes", False, "pending_tax"),
-        ("yes", None, "tax_transfer_out"),
         ("yes", True, "tax_transfer_out"),
         ("", False, "tax_transfer_out"),
+        ("", None, "tax_transfer_out"),
     ],
 )
 def test_a_red_invoice_is_transferred_out_unless_what_it_takes_back_is_pending(
@@ -171,3 +171,13 @@ def test_a_red_invoice_is_transferred_out_unless_what_it_takes_back_is_pending(
 
     assert isinstance(answer, Deduction)
     assert (answer.tax, answer.role) == (Decimal("6.00"), role)
+
+
+def test_a_red_invoice_says_whether_what_it_takes_back_was_certified() -> None:
+    row = {"category": "*", "kind": "red_special", "method": "transfer_out", "certification": True}
+
+    answer = tax_of("106.00", row, kind="red_special", total="-106.00", net="-100.00", tax="-6.00")
+
+    assert isinstance(answer, Finding)
+    assert (answer.code, answer.path) == ("MAP-206", "invoice.certified")
+    assert taken(tax_of("100.00", row, kind="red_special", total="-100.00", tax="0.00")) == ("0.00", "0.00")
