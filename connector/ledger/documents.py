@@ -174,6 +174,16 @@ def record_offers(tx: Connection, offered: Mapping[DocumentKey, Offer]) -> None:
         )
 
 
+def body_of(tx: Connection, document_id: int, version: int, sha256: str | None) -> bytes | None:
+    """The bytes that a version of a document came as; None where they were never read."""
+    statement = text(
+        "SELECT body FROM inbox WHERE document_id = :document_id AND version = :version"
+        " AND sha256 = :sha256 ORDER BY id LIMIT 1"
+    )
+    body = tx.scalar(statement, {"document_id": document_id, "version": version, "sha256": sha256})
+    return None if body is None else bytes(body)
+
+
 def newest_submitted(tx: Connection, document_id: int) -> int:
     """The newest version of a report that was handed in and taken note of; 0 where none was."""
     statement = text(

@@ -112,6 +112,14 @@ class Batch:
             told.setdefault(document_id, []).append(status)
         return told
 
+    def body_of(self, document: Document) -> bytes | None:
+        """The bytes of the version that counts, whether this batch read it or an earlier one."""
+        wanted = (document.id, document.version, document.sha256)
+        for entry in self._entries.values():
+            if (entry.document_id, entry.version, entry.sha256) == wanted:
+                return entry.body
+        return documents.body_of(self.tx, *wanted)
+
     def _documents(self) -> list[int]:
         return [document.id for document in self.held.values()]
 

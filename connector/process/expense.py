@@ -185,7 +185,7 @@ def _hold_for_period(batch: Batch, document: Document, item: Arrived, desk: Desk
     day = _event_day(item.event, desk)
     finding = Finding("ACC-333", "data", f"an accounting period that is open on {day}", "none", "create or open it")
     letter = _letter(item, document, finding.code, str(finding), blocks=True)
-    letter.findings, letter.waits_for = (finding,), (f"period:{day}",)
+    letter.findings, letter.waits_for = (finding,), (f"open_from:{day}",)
     batch.park(item, document, letter)
 
 
@@ -375,7 +375,7 @@ def _version_of(batch: Batch, document: Document, item: Arrived) -> Version:
     sha256 = item.sha256
     again = event.version == document.version and document.sha256 is not None and sha256 != document.sha256
     # Other bytes are not other content: another event id, another order of fields.
-    if again and same_content(batch.tx, document.id, document.sha256 or "", event):
+    if again and (body := batch.body_of(document)) is not None and same_content(body, event):
         sha256 = document.sha256 or sha256
     return Version(event.version, sha256, event.source, _INTENTS[event.happening], item.released)  # type: ignore[arg-type]
 

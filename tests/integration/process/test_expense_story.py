@@ -142,3 +142,12 @@ def test_bytes_that_are_no_event_are_parked_and_the_rest_goes_on(world: World) -
     assert (result.parked, len(world.live()), len(world.letters())) == (2, 2, 2)
     ((body,),) = world.query("SELECT body FROM dead_letters WHERE id = 1")
     assert bytes(body) == b"\xff\xfe not json"
+
+
+def test_the_same_version_under_two_ids_in_one_batch_is_one(world: World) -> None:
+    first = report("EXP-1")
+
+    world.receive(first, {**first, "id": "another-id"})
+
+    assert world.letters() == []
+    assert world.outcomes() == [(1, "applied"), (1, "duplicate")]
