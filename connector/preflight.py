@@ -127,7 +127,7 @@ def settle_terms(
         return on(natural)
     period = period_of(periods, natural)
     if period is None:
-        _no_period(report.company, natural, found)
+        _no_period(report.company, natural, f"period:{natural}", found)
         return on(natural)
     if period.takes(approved):
         return on(natural)
@@ -141,9 +141,10 @@ def settle_terms(
         fix = "open the period, or give the report another posting date"
         found.wrong("ACC-332", "posting_date", closed, str(natural), fix, waits=f"period:{natural}")
         return on(natural)
-    day = next_open_day(periods, max(natural, approved), approved)
+    start = max(natural, approved)
+    day = next_open_day(periods, start, approved)
     if day is None:
-        _no_period(report.company, max(natural, approved), found)
+        _no_period(report.company, start, f"open_from:{start}", found)
         return on(natural)
     year_start = view.row.year_start
     crosses = fiscal_year(day, year_start) != fiscal_year(natural, year_start)
@@ -165,9 +166,9 @@ def next_open_day(periods: Sequence[Period], start: date, approved: date) -> dat
     return None
 
 
-def _no_period(company: str, day: date, found: _Found) -> None:
+def _no_period(company: str, day: date, waits: str, found: _Found) -> None:
     expected = f"an accounting period of {company} that is open on this day"
-    found.wrong("ACC-333", "posting_date", expected, str(day), "create or open it in the ERP", waits=f"period:{day}")
+    found.wrong("ACC-333", "posting_date", expected, str(day), "create or open it in the ERP", waits=waits)
 
 
 # Master data

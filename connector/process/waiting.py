@@ -18,6 +18,7 @@ from connector.facts import BalanceKey, RecordKey, period_of
 from connector.ledger import Ledger, balances, deadletters, periods, records, waiting
 from connector.ledger.deadletters import NotOpen
 from connector.ledger.waiting import Arrived, Key
+from connector.preflight import next_open_day
 from connector.translate import Book
 from connector.translate.tables import AccountRow, CompanyRow, DimensionRow, RoleRow, TaxRow
 
@@ -167,6 +168,8 @@ def there(tx: Connection, book: Book, keys: Collection[Key]) -> Mapping[Key, str
             found |= {key: book.fingerprint for key in of_kind if _in_book(book, key)}
         elif kind == "period":
             found |= _open_periods(tx, of_kind)
+        elif kind == "open_from":
+            found |= _next_open(tx, of_kind)
         elif kind in ("advance", "budget"):
             found |= _open_balances(tx, of_kind)
         elif kind == "account_code" or kind in RECORD_KINDS:
@@ -182,6 +185,14 @@ def _open_periods(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
         for key, period in of_day.items()
         if period is not None and period.state == "open"
     }
+
+
+def _next_open(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
+    kept = periods.of_all(tx, {key.company for key in keys})
+    # What waits was approved on that day at the latest, so a closing period takes it as one that is open does.
+    days = {key: date.fromisoformat(_name(key)) for key in keys}
+    found = {key: next_open_day(kept[key.company], day, day) for key, day in days.items()}
+    return {key: str(day) for key, day in found.items() if day is not None}
 
 
 def _open_balances(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
@@ -222,7 +233,7 @@ def _in_book(book: Book, key: Key) -> bool:
     first, _, second = name.partition("/")
     match kind:
         case "account":
-            return bool(book.rows_for(AccountRow, first, second, company))
+            return any(book.rows_for(AccountRow, *cut, company) for cut in _cuts(name))
         case "role":
             return bool(book.rows_for(RoleRow, first, second))
         case "tax":
@@ -231,3 +242,9 @@ def _in_book(book: Book, key: Key) -> bool:
             return bool(book.rows_for(DimensionRow, first, second, company))
         case _:
             return True  # whether a changed rule fits now, only translating tells: the canary does
+
+
+def _cuts(name: str) -> Sequence[tuple[str, str]]:
+    """Every category and department that it may name: both may have a slash in them."""
+    parts = name.split("/")
+    return [("/".join(parts[:at]), "/".join(parts[at:])) for at in range(1, len(parts))]

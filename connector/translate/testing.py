@@ -132,7 +132,7 @@ def _in_closed_period(case: Case, report: ExpenseReport, book: Book) -> tuple[Te
     answer = examine(report, book, Facts(periods={report.company: (earlier, closed, later)}))
     found = tuple(finding for finding in answer.findings if finding.code in _OF_PERIODS)
     if found:
-        return Refusal(found, tuple(key for key in answer.waits_for if key.startswith("period:"))), used
+        return Refusal(found, tuple(key for key in answer.waits_for if key.startswith(("period:", "open_from:")))), used
     settled = replace(answer.terms, advances=terms.advances, invoices=terms.invoices)
     return settled, used if settled.origin_period is not None else frozenset()
 

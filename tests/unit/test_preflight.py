@@ -171,7 +171,7 @@ DECEMBER = f"posting_date 2024-12-30\napproved_at 2025-01-05T10:00:00+08:00\n{TA
         (MARCH, "2025-03 closed, 2025-04 closing", "NEXT_OPEN", "2025-04-03 of 2025-03", []),
         (MARCH, "2025-05 open, 2025-03 closed, 2025-04 closed", "ACCRUE", "2025-05-01 of 2025-03 accrued", []),
         (MARCH, "2025-03 closed", "NEXT_OPEN", "2025-03-28",
-         ["ACC-333 data.posting_date", "waits period:2025-04-03"]),
+         ["ACC-333 data.posting_date", "waits open_from:2025-04-03"]),
         # Of a month and its quarter or year, the month decides.
         (TAXI, "2025-04 closed, 2025-Q2 open", "HOLD", "2025-04-03",
          ["ACC-332 data.posting_date", "waits period:2025-04-03"]),

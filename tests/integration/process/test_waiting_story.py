@@ -10,7 +10,7 @@ from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, waiting
 from connector.settings import System, Waiting
 from connector.translate import shelf
-from tests.integration.process.world import Shelved, World, claim, expense, record
+from tests.integration.process.world import Shelved, World, claim, expense, period, record, report
 
 MISSING = "training.other"
 ROW = f"{MISSING},*,*,660205,,,"
@@ -209,6 +209,46 @@ def test_a_budget_that_is_too_small_for_the_oldest_lets_go_what_it_is_enough_for
     world.release()
 
     assert list(world.live()) == ["C01-EXP-2-V1"]
+
+
+def test_a_report_that_goes_to_the_next_open_period_waits_for_any_from_its_day_on(world: World, book: Shelved) -> None:
+    book.company()
+    book.table("periods", "document,company,policy\n*,*,NEXT_OPEN\n")
+    world.receive(period("2025-03", "closed"), period("2025-04", "closed"))
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00"), posting_date="2025-03-28"))
+    assert [letter.waits_for for letter in world.letters()] == ["open_from:2025-04-03"]
+
+    assert not world.release().moved
+    world.receive(period("2025-05", "open"))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_withdrawal_waits_for_any_open_period_from_its_day_on(world: World) -> None:
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00")))
+    world.deliver()
+    world.receive(period("2025-04", "closed"))
+    world.receive(report("EXP-1", 2, "withdrawn"))
+    assert [letter.waits_for for letter in world.letters()] == ["open_from:2025-04-05"]
+
+    world.receive(period("2025-05", "open"))
+    world.release()
+
+    assert (world.live(), world.letters()) == ({}, [])
+
+
+@pytest.mark.parametrize(("category", "department"), [("travel/hotel", "D01"), ("training", "D/01")])
+def test_a_slash_in_a_category_or_a_department_is_no_cut(
+    world: World, book: Shelved, category: str, department: str
+) -> None:
+    world.receive(claim("EXP-1", expense(category, "10.00", department=department)))
+    assert not world.release().moved
+
+    book.add("accounts", f"{category},{department},*,660205,,,")
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
 
 
 def test_a_book_that_became_wrong_leaves_the_last_sound_one_in_force(world: World, book: Shelved) -> None:
