@@ -19,7 +19,7 @@ def invoice_name(number: str, code: str | None, *, red: bool = False) -> str:
     has 20 digits and no code, whatever an OA adds; letters count alike in either case. A seller's red invoice may bear
     the number of the one it takes back, and is another."""
     name = number if code is None or _FULLY_DIGITAL.fullmatch(number) else f"{code}/{number}"
-    return f"-{name.upper()}" if red else name.upper()
+    return f"-{name}".upper() if red else name.upper()
 
 
 def name_of(invoice: Invoice) -> str | None:
@@ -36,9 +36,9 @@ def key_of(name: str) -> BalanceKey:
 
 def stated_tax(invoice: Invoice) -> Decimal | None:
     """The tax on the invoice, else what its total and net leave; an airport fee between them is no tax."""
-    if invoice.tax is None and invoice.net is not None and invoice.total is not None and not invoice.airport_fee:
-        return invoice.total - invoice.net
-    return invoice.tax
+    if invoice.tax is not None or invoice.net is None or invoice.total is None or invoice.airport_fee:
+        return invoice.tax
+    return invoice.total - invoice.net
 
 
 class Clash(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Annotated, Literal, Self
@@ -319,26 +319,33 @@ def _too_large(path: str, amount: Decimal, rate: Decimal, currency: str) -> Iter
 def invoice_total(invoice: Invoice, claimed: Decimal) -> Decimal:
     """What the whole invoice is about, without its sign: its total, else what net, tax and airport fee add to, else what is
     claimed of it. An airport fee that stands beside the total belongs to it."""
-    whole = _whole(invoice)
-    return claimed if whole is None else abs(whole)
-
-
-def _whole(invoice: Invoice) -> Decimal | None:
-    total, net, tax, fee = invoice.total, invoice.net, invoice.tax, invoice.airport_fee or _ZERO
+    total, fee = invoice.total, invoice.airport_fee
     if total is None:
-        return None if net is None or tax is None else net + tax + fee
-    return total + fee if fee and _is_beside(invoice, total) else total
+        if invoice.net is None or invoice.tax is None:
+            return claimed
+        total = invoice.net + invoice.tax + (fee or _ZERO)
+    elif fee and _is_beside(invoice, total):
+        total += fee
+    return abs(total)
 
 
 def _is_beside(invoice: Invoice, total: Decimal) -> bool:
     """Whether the airport fee stands beside this total: the rest alone makes it, and with the fee would be more."""
-    fares = None if invoice.fare is None else _parts(invoice) - (invoice.airport_fee or _ZERO)
-    taxed = None if invoice.net is None or invoice.tax is None else invoice.net + invoice.tax
-    return total in (fares, taxed) and (fares is None or _parts(invoice) > total)
+    if invoice.fare is not None:
+        fares = invoice.fare if invoice.fuel is None else invoice.fare + invoice.fuel
+        if fares + (invoice.airport_fee or _ZERO) <= total:
+            return False
+        if fares == total:
+            return True
+    return invoice.net is not None and invoice.tax is not None and invoice.net + invoice.tax == total
 
 
 def _parts(invoice: Invoice) -> Decimal:
-    return sum((part for part in (invoice.fare, invoice.fuel, invoice.airport_fee) if part is not None), _ZERO)
+    parts = _ZERO
+    for part in (invoice.fare, invoice.fuel, invoice.airport_fee):
+        if part is not None:
+            parts += part
+    return parts
 
 
 def _check_personal(line: Line, personal: Decimal, unit: Decimal | None, found: list[Finding]) -> None:
@@ -375,29 +382,40 @@ def _check_invoice(invoice: Invoice, currency: str, unit: Decimal | None, found:
 def _untrue(invoice: Invoice, amount: Decimal) -> Iterator[Finding]:
     """What cannot be true of any invoice, although each amount is well-formed. Of a line below zero only that all of the
     invoice has one sign: some OAs state a red invoice below zero, some as large as it is."""
-    stated = [(name, getattr(invoice, name)) for name in ("total", "net", "tax", "fare", "fuel", "airport_fee")]
-    below = [(name, value) for name, value in stated if value is not None and value < _ZERO]
-    if below and (
-        (amount > _ZERO and invoice.kind != "red_special")
-        or any(value is not None and value > _ZERO for _, value in stated)
-    ):
-        name, value = below[0]
-        expected = "an amount of zero or more; only a seller's red invoice is below zero, and then all of it"
-        yield Finding("CON-135", f"invoice.{name}", expected, f"{value:f}", "copy it from the invoice")
+    total, net, tax, parts = invoice.total, invoice.net, invoice.tax, _ZERO
+    named: tuple[tuple[str, Decimal | None], ...] = ("total", total), ("net", net), ("tax", tax)
+    if invoice.kind == "air":
+        named = (*named, ("fare", invoice.fare), ("fuel", invoice.fuel), ("airport_fee", invoice.airport_fee))
+        parts = _parts(invoice)
+    for name, value in named:
+        if value is not None and value.is_signed() and _is_wrong_sign(invoice, amount, value, named):
+            expected = "an amount of zero or more; only a seller's red invoice is below zero, and then all of it"
+            yield Finding("CON-135", f"invoice.{name}", expected, f"{value:f}", "copy it from the invoice")
+            return
+    if not tax and not parts:
         return
-    whole = _whole(invoice)
-    if whole is None:
+    # Where it says no total, what is claimed of it is compared when its tax is taken.
+    whole, tax = invoice_total(invoice, _ZERO), abs(tax or _ZERO)
+    if not whole:
         return
-    whole, tax, parts = abs(whole), abs(invoice.tax or _ZERO), abs(_parts(invoice))
     if parts > whole:
         fix = "copy fare, fuel, airport fee and total from the ticket"
         yield Finding("CON-135", "invoice.total", f"at least its parts, {parts:f}", f"{whole:f}", fix)
     # A tax rate is below 1, but what foreign invoices call tax is not always a rate of their net.
-    elif tax and (tax >= whole if invoice.kind == "foreign" else tax > whole - tax):
+    elif tax >= whole if invoice.kind == "foreign" else tax > whole - tax:
         expected = (
             f"a part of the total {whole:f}" if invoice.kind == "foreign" else f"at most the net, {whole - tax:f}"
         )
         yield Finding("CON-135", "invoice.tax", expected, f"{tax:f}", "copy the tax from the invoice")
+
+
+def _is_wrong_sign(
+    invoice: Invoice, amount: Decimal, value: Decimal, named: Iterable[tuple[str, Decimal | None]]
+) -> bool:
+    if not value:
+        return False
+    blue = amount > _ZERO and invoice.kind != "red_special"
+    return blue or any(other is not None and other > _ZERO for _, other in named)
 
 
 def _check_air(invoice: Invoice, currency: str, unit: Decimal | None, found: list[Finding]) -> None:

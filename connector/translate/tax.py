@@ -77,7 +77,7 @@ def deduct(
     whole = _tax(invoice, row, total, QUANTA[line.currency])
     if isinstance(whole, Finding):
         return whole
-    if whole and row.method == "transfer_out" and row.certification and invoice.certified is None:
+    if row.method == "transfer_out" and row.certification and invoice.certified is None and whole:
         expected = "whether the tax that it takes back was certified"
         return Finding("MAP-206", "invoice.certified", expected, "nothing", "state true or false")
     if counted == total:
