@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import RowMapping, text
 from sqlalchemy.engine import Connection
@@ -172,13 +172,15 @@ def move(tx: Connection, claim: Claim, state: str, *, wait_s: float = 0, **value
     return changed.rowcount == 1
 
 
-def hand_back(tx: Connection, claim: Claim) -> bool:
+def hand_back(tx: Connection, claim: Claim, before: Literal["PENDING", "UNKNOWN"] = "PENDING") -> bool:
     """Ends a claim whose call was never begun, as if it had not been made. False where it was lost, as for `move`."""
     tx.execute(
         text("DELETE FROM attempts WHERE posting_id = :id AND epoch = :epoch AND ended_at IS NULL"),
         {"id": claim.id, "epoch": claim.epoch},
     )
-    return move(tx, claim, "PENDING", attempts=claim.attempts - 1)
+    if before == "UNKNOWN":
+        return move(tx, claim, before, asks=claim.asks - 1)
+    return move(tx, claim, before, attempts=claim.attempts - 1)
 
 
 def mark_reversed(tx: Connection, posting_id: int) -> None:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import structlog
 from sqlalchemy.engine import Connection
@@ -34,7 +35,7 @@ from connector.translate.target import misfits, naming, render
 from contracts import to_json
 from contracts.bill import to_json as document_to_json
 from contracts.envelope import AnyEvent
-from contracts.findings import Finding
+from contracts.findings import Finding, Refused
 from contracts.voucher import Voucher, parse_voucher
 
 log = structlog.get_logger(__name__)
@@ -104,6 +105,7 @@ class Deliverer:
 
     def resolve_in_doubt(self) -> DeliveryResult:
         """Asks the ERP about postings whose answer was lost and whose settle window has passed."""
+        started = self.clock()
         with self.ledger.begin() as tx:
             postings.expire(tx, self.erp.company, self.settle_s)
             claims = postings.claim_in_doubt(
@@ -113,10 +115,11 @@ class Deliverer:
                 postings.begin_attempt(tx, claim, "find", self.worker, None)
         result = DeliveryResult(claimed=len(claims))
         for claim in claims:
-            verdict = of_question(claim, self._ask(claim), self.erp.features, self._limits)
+            late = self._is_late(started)
+            verdict = None if late else of_question(claim, self._ask(claim), self.erp.features, self._limits)
             with self.ledger.begin() as tx:
                 documents.lock(tx, [claim.document_id])
-                self._settle(tx, claim, verdict, result)
+                self._settle(tx, claim, verdict, result, before="UNKNOWN")
         result.more = result.waiting > 0
         return result
 
@@ -130,7 +133,11 @@ class Deliverer:
         self, tx: Connection, claim: Claim, sendings: dict[int, Sending], verdicts: dict[int, Verdict]
     ) -> None:
         """Renders what is to be sent and writes the attempt down; or says why nothing may be sent."""
-        voucher, reverses = parse_voucher(claim.voucher), None
+        try:
+            voucher, reverses = parse_voucher(claim.voucher), None
+        except Refused as error:  # Written by an older program: it stops nobody else's voucher.
+            verdicts[claim.id] = unfit(error.findings, deadletters.sentence(error.findings))
+            return
         if claim.reverses is not None:
             original = postings.read(tx, claim.reverses)
             number, external_id = original["erp_number"], original["external_id"] or ""
@@ -153,10 +160,14 @@ class Deliverer:
         """Sends them and gives each with its answer. No call begins so late in its claims that another worker could take
         them over meanwhile: what is left then is given no answer."""
         for together in in_calls(claims, self.erp.features.batch):
-            if self.clock() - started > self.settings.lease_s / 2:
+            if self._is_late(started):
                 return
             given = self._tell([sendings[claim.id] for claim in together], reverse=together[0].purpose == "reverse")
             yield from zip(together, given, strict=True)
+
+    def _is_late(self, started: float) -> bool:
+        """Whether a call that begins now could still be going on when its claim ends."""
+        return self.clock() - started > self.settings.lease_s / 2
 
     def _tell(self, together: Sequence[Sending], *, reverse: bool) -> Sequence[Receipt | Outcome]:
         try:
@@ -179,10 +190,18 @@ class Deliverer:
 
     # What came of it
 
-    def _settle(self, tx: Connection, claim: Claim, verdict: Verdict | None, result: DeliveryResult) -> None:
-        """Writes the verdict; without one the call was never begun."""
+    def _settle(
+        self,
+        tx: Connection,
+        claim: Claim,
+        verdict: Verdict | None,
+        result: DeliveryResult,
+        *,
+        before: Literal["PENDING", "UNKNOWN"] = "PENDING",
+    ) -> None:
+        """Writes the verdict; without one the call was never begun, and the posting is what it was `before`."""
         if verdict is None:
-            kept = postings.hand_back(tx, claim)
+            kept = postings.hand_back(tx, claim, before)
             result.waiting += kept
         else:
             number = verdict.receipt.number if verdict.receipt else None
@@ -205,8 +224,9 @@ class Deliverer:
         if verdict.state == "REJECTED" or verdict.person:
             code, reason = verdict.code or "", verdict.message or ""
             self._park(tx, claim, code, reason, verdict.findings)
-            if verdict.state == "REJECTED":
-                self._answer(tx, rejected_event(self.erp, claim, parse_voucher(claim.voucher), code, reason))
+            voucher = _readable(claim)
+            if verdict.state == "REJECTED" and voucher is not None:
+                self._answer(tx, rejected_event(self.erp, claim, voucher, code, reason))
         return True
 
     def _posted(self, tx: Connection, claim: Claim, receipt: Receipt) -> bool:
@@ -237,7 +257,7 @@ class Deliverer:
         return True
 
     def _park(self, tx: Connection, claim: Claim, code: str, reason: str, findings: Sequence[Finding] = ()) -> None:
-        voucher: Voucher = parse_voucher(claim.voucher)
+        voucher = _readable(claim)
         document = documents.origin(tx, claim.document_id, claim.version, claim.purpose)
         key: DocumentKey = document.key
         deadletters.park(
@@ -253,8 +273,8 @@ class Deliverer:
                 type=document.type,
                 company=key.company,
                 number=key.number,
-                amount=f"{voucher.total_debit:f}",
-                currency=voucher.currency,
+                amount=None if voucher is None else f"{voucher.total_debit:f}",
+                currency=None if voucher is None else voucher.currency,
                 document_id=claim.document_id,
                 posting_id=claim.id,
                 blocks=True,
@@ -277,6 +297,13 @@ def in_calls(claims: Sequence[Claim], size: int) -> list[list[Claim]]:
     alone = [claim for claim in fresh if claim.purpose == "reverse"]
     alone += sorted((c for c in claims if c.asks), key=lambda claim: claim.id if claim.tries % 2 else -claim.id)
     return [posts[start : start + size] for start in range(0, len(posts), size)] + [[claim] for claim in alone]
+
+
+def _readable(claim: Claim) -> Voucher | None:
+    try:
+        return parse_voucher(claim.voucher)
+    except Refused:
+        return None
 
 
 def _fault(error: Exception) -> Outcome:

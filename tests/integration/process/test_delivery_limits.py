@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from connector.adapter import Delivery, Features, Outcome, Receipt
 from connector.erp.file_ledger import FileLedger
@@ -45,6 +46,7 @@ class ScriptedErp:
         return answers
 
     def find(self, reference: str) -> Receipt | None:
+        self.now_s += self.takes_s
         self.at_question(reference)
         return self._receipt(reference) if reference in self.holds else None
 
@@ -215,3 +217,30 @@ def test_a_reversal_whose_claim_was_lost_leaves_the_original_to_whoever_has_the_
     result = deliverer.deliver_due()
 
     assert (result.lost, world.postings()) == (1, [("C01-EXP-1-V1", "POSTED"), ("C01-EXP-1-V1-R", "UNKNOWN")])
+
+
+def test_what_was_not_asked_in_time_counts_no_question(start: Any) -> None:
+    erp = ScriptedErp(batch=50)
+    world, deliverer = start(erp, lease_s=120)
+    world.receive(*(report(f"EXP-{n}") for n in range(10)))
+    erp.at_delivery = lambda reference: Outcome("ambiguous", "ERP-502", "the answer was lost")
+    deliverer.deliver_due()
+    erp.takes_s = 25
+
+    deliverer.resolve_in_doubt()
+
+    asks = sorted(asks for (asks,) in world.query("SELECT asks FROM postings"))
+    assert asks == [0] * 7 + [1] * 3  # at 0, 25 and 50 seconds
+
+
+def test_a_voucher_that_cannot_be_read_back_stops_no_other(start: Any) -> None:
+    erp = ScriptedErp(batch=50)
+    world, deliverer = start(erp)
+    world.receive(report("EXP-1"), report("EXP-2"))
+    with world.ledger.begin() as tx:
+        tx.execute(text("UPDATE postings SET voucher = :voucher WHERE reference = 'C01-EXP-1-V1'"), {"voucher": b"{}"})
+
+    until_rest(world, deliverer)
+
+    assert world.postings() == [("C01-EXP-1-V1", "REJECTED"), ("C01-EXP-2-V1", "POSTED")]
+    assert [(letter.number, letter.code) for letter in world.letters()] == [("EXP-1", "CON-112")]
