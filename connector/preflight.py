@@ -91,7 +91,7 @@ def examine(
     invoices: dict[BalanceKey, InvoiceFacts] = {}
     if view is not None:
         on = terms.day or posting_day(report, view)
-        _check_records(report, view, voucher, facts, on, found)
+        _check_records(report, book, view, voucher, facts, on, found)
         _check_advances(report, view, facts, document_id, uses, found)
         _check_invoices(claimed, facts, document_id, uses, invoices, found)
         if voucher is not None and view.row.budgets != "off":
@@ -175,8 +175,8 @@ def _no_period(company: str, day: date, waits: str, found: _Found) -> None:
 
 
 def _check_records(
-    report: ExpenseReport, view: CompanyView, voucher: Voucher | None, facts: Facts, on: date, found: _Found
-) -> None:
+    report: ExpenseReport, book: Book, view: CompanyView, voucher: Voucher | None, facts: Facts, on: date, found: _Found
+) -> None:  # fmt: skip
     if not facts.fed:
         return
     company = report.company
@@ -195,9 +195,10 @@ def _check_records(
             )
         elif not record.counts_on(on):
             expected = f"a {kind.replace('_', ' ')} that is valid on {on}"
-            found.wrong("ACC-342", path, expected, value, "choose another, or extend it in the ERP")
+            fix = "choose another, or extend it in the ERP"
+            found.wrong("ACC-342", path, expected, value, fix, waits=f"valid:{on}/{kind}/{value}")
     if voucher is not None and (company, "account") in facts.fed:
-        _check_accounts(company, voucher, facts, on, found)
+        _check_accounts(company, book, voucher, facts, on, found)
 
 
 def _stated(report: ExpenseReport, view: CompanyView, on: date) -> Iterable[tuple[str, str, str]]:
@@ -233,7 +234,7 @@ def _allocated(index: int, line: Line) -> Iterable[tuple[str, object]]:
         yield f"lines[{index}].allocations[{place}]", part
 
 
-def _check_accounts(company: str, voucher: Voucher, facts: Facts, on: date, found: _Found) -> None:
+def _check_accounts(company: str, book: Book, voucher: Voucher, facts: Facts, on: date, found: _Found) -> None:
     on_account: dict[str, list[VoucherLine]] = {}
     for line in voucher.lines:
         on_account.setdefault(line.account, []).append(line)
@@ -243,12 +244,16 @@ def _check_accounts(company: str, voucher: Voucher, facts: Facts, on: date, foun
             expected = f"an account of {company} in the ERP"
             found.wrong("ACC-341", "lines", expected, account, "create it in the ERP", waits=f"account_code:{account}")
         elif not record.counts_on(on):
-            found.wrong("ACC-342", "lines", f"an account that is active on {on}", account, "map it to another account")
+            expected, key = f"an account that is active on {on}", f"valid:{on}/account/{account}"
+            found.wrong("ACC-342", "lines", expected, account, "map it to another account", waits=key)
         else:
+            carried = dict(book.chart[account].dimensions)
             for name in record.dimensions:
                 if any(name not in line.dimensions for line in lines):
+                    expected = f"a {name}: the ERP requires it on {account}"
                     fix = "fill it in, or let the chart of the book carry it"
-                    found.wrong("MAP-209", "lines", f"a {name}: the ERP requires it on {account}", "nothing", fix)
+                    waits = None if name in carried else f"chart:{account}/{name}/carried"
+                    found.wrong("MAP-209", "lines", expected, "nothing", fix, waits=waits)
 
 
 # Advances

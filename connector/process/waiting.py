@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 ACTOR = "connector"
 EVIDENCE_MAX = 64  # Characters; the fingerprint of a book is as long.
-IN_BOOK = ("account", "role", "tax", "company", "dimension", "rule")
+IN_BOOK = ("account", "role", "tax", "company", "dimension", "rule", "chart", "rounding")
 RECORD_KINDS = ("department", "employee", "project", "cost_centre", "supplier")
 
 
@@ -174,6 +174,8 @@ def there(tx: Connection, book: Book, keys: Collection[Key]) -> Mapping[Key, str
             found |= _open_balances(tx, of_kind)
         elif kind == "account_code" or kind in RECORD_KINDS:
             found |= _active_records(tx, of_kind)
+        elif kind == "valid":
+            found |= _valid_records(tx, book, of_kind)
     return found
 
 
@@ -216,6 +218,23 @@ def _active_records(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
     return {key: f"{record.valid_from} {record.valid_to}" for key, record in kept.items() if record.active}
 
 
+def _valid_records(tx: Connection, book: Book, keys: Sequence[Key]) -> Mapping[Key, str]:
+    """Records that count on the day. An account may be mapped to another one instead: its key is always there, and tried
+    again when the book changes."""
+    asked = {key: _name(key).split("/", 2) for key in keys}
+    of_key = {key: RecordKey(key.company, kind, id_) for key, (_, kind, id_) in asked.items()}
+    known = records.known(tx, set(of_key.values()))
+    found: dict[Key, str] = {}
+    for key, (day, kind, _) in asked.items():
+        record = known.get(of_key[key])
+        counts = record is not None and record.counts_on(date.fromisoformat(day))
+        if kind == "account":
+            found[key] = f"{counts} {book.fingerprint}"[:EVIDENCE_MAX]
+        elif record is not None and counts:
+            found[key] = f"{record.valid_from} {record.valid_to}"
+    return found
+
+
 def _record_kind(key: Key) -> str:
     kind = key.name.partition(":")[0]
     return "account" if kind == "account_code" else kind
@@ -240,8 +259,20 @@ def _in_book(book: Book, key: Key) -> bool:
             return bool(book.rows_for(TaxRow, second, first, company))
         case "dimension":
             return bool(book.rows_for(DimensionRow, first, second, company))
+        case "chart":
+            return _carries(book, *name.split("/"))
+        case "rounding":
+            view = book.view(company, date.fromisoformat(first))
+            tolerance = None if view is None else view.tolerance(date.fromisoformat(first))
+            return tolerance is None or Decimal(second) <= tolerance.rounding_max
         case _:
             return True  # whether a changed rule fits now, only translating tells: the canary does
+
+
+def _carries(book: Book, account: str, dimension: str, wanted: str) -> bool:
+    """Whether the chart has the account carry the dimension, or require it no more."""
+    carried = dict(book.chart[account].dimensions) if account in book.chart else {}
+    return dimension in carried if wanted == "carried" else not carried.get(dimension)
 
 
 def _cuts(name: str) -> Sequence[tuple[str, str]]:

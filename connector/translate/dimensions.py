@@ -23,6 +23,7 @@ def fill(
                 expected = f"a {name}: account {hit.account} requires it"
                 fix = "fill it in, or let the chart not require it"
                 findings.append(Finding("MAP-209", _path(at, name), expected, "nothing", fix))
+                waits_for.append(f"chart:{hit.account}/{name}/optional")
             continue
         target = view.dimension(name, value, on) if view.translates(name) else value
         if target is not None:

@@ -304,12 +304,12 @@ class Draft:
             account = rule.account(scope)
         except ExpressionFailed as error:
             at = rule.at if rule else "-"
-            self.wrong("MAP-214", "", f"a value from the expression at {at}", str(error), "correct it")
+            self.wrong("MAP-214", "", f"a value from the expression at {at}", str(error), "correct it", f"rule:{at}")
             return None
         found = self._known_account(account, rule.at)
         if found is None:
             expected = f"an account of the chart from the expression at {rule.at}"
-            self.wrong("MAP-214", "", expected, account, "correct it")
+            self.wrong("MAP-214", "", expected, account, "correct it", f"rule:{rule.at}")
             return None
         return rule, found
 
@@ -332,12 +332,13 @@ class Draft:
                 return
             amount = pair.amount(scope)
         except ExpressionFailed as error:
-            self.wrong("MAP-214", at, f"an amount from the pair at {pair.at}", str(error), "correct it")
+            expected = f"an amount from the pair at {pair.at}"
+            self.wrong("MAP-214", at, expected, str(error), "correct it", f"rule:{pair.at}")
             return
         whole = self.base(amount, None)
         if whole != amount:
             expected = f"an amount in whole units of {self.report.currency} from {pair.at}"
-            self.wrong("MAP-214", at, expected, f"{amount:f}", "round it in the expression")
+            self.wrong("MAP-214", at, expected, f"{amount:f}", "round it in the expression", f"rule:{pair.at}")
             return
         cost, other = (
             Rule(pair.id, role, pair.merge, None, pair.at, pair.position, pair.title) for role in _PAIR_ROLES

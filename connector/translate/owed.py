@@ -71,6 +71,7 @@ def _round(draft: Draft, owed: Owed, residue: Decimal) -> None:
         draft.wrong(
             "MAP-211", "total", f"a rounding difference of at most {tolerance.rounding_max:f} ({tolerance.at})",
             f"{abs(residue):f}", "correct the lines or the total, or widen the tolerance",
+            f"rounding:{draft.day}/{abs(residue):f}",
         )  # fmt: skip
         return
     draft.on_role("rounding", "debit" if residue > ZERO else "credit", abs(residue), draft.whole)

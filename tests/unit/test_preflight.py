@@ -247,12 +247,12 @@ SHARED = f"{TAXI}, share 0.5 D01 P1, share 0.5 D02 P2"
         (PROJECT, facts(record("project:P1"), fed="project"), []),
         # Valid from and to are days on which it still counts.
         (PROJECT, facts(record("project:P1", "2025-04-03", "2025-04-03"), fed="project"), []),
-        (PROJECT, facts(record("project:P1", "2025-04-04"), fed="project"), ["ACC-342 data.lines[0].project"]),
-        (PROJECT, facts(record("project:P1", "", "2025-04-02"), fed="project"), ["ACC-342 data.lines[0].project"]),
-        (PROJECT, facts(record("project:P1", active=False), fed="project"), ["ACC-342 data.lines[0].project"]),
+        (PROJECT, facts(record("project:P1", "2025-04-04"), fed="project"), ["ACC-342 data.lines[0].project", "waits valid:2025-04-03/project/P1"]),
+        (PROJECT, facts(record("project:P1", "", "2025-04-02"), fed="project"), ["ACC-342 data.lines[0].project", "waits valid:2025-04-03/project/P1"]),
+        (PROJECT, facts(record("project:P1", active=False), fed="project"), ["ACC-342 data.lines[0].project", "waits valid:2025-04-03/project/P1"]),
         # It is the posting day that counts, not the day of the expense.
         (f"{PROJECT}, dated 2025-03-28", facts(record("project:P1", "", "2025-03-31"), fed="project"),
-         ["ACC-342 data.lines[0].project"]),
+         ["ACC-342 data.lines[0].project", "waits valid:2025-04-03/project/P1"]),
         # Kinds that no system tells of are not asked for.
         (PROJECT, facts(fed="supplier"), []),
         (TAXI, facts(fed="department"), ["ACC-341 data.employee.department", "waits department:D01"]),
@@ -268,7 +268,7 @@ SHARED = f"{TAXI}, share 0.5 D01 P1, share 0.5 D02 P2"
         # Accounts of the book that the ERP does not have, has closed, or wants more of.
         (TAXI, facts(record("account:224101"), fed="account"), ["ACC-341 data.lines", "waits account_code:660201"]),
         (TAXI, facts(record("account:224101"), record("account:660201", "", "2025-04-02"), fed="account"),
-         ["ACC-342 data.lines"]),
+         ["ACC-342 data.lines", "waits valid:2025-04-03/account/660201"]),
         (TAXI, facts(record("account:224101"), record("account:660201", "", "", "project"), fed="account"),
          ["MAP-209 data.lines"]),
         (PROJECT, facts(record("account:224101"), record("account:660201", "", "", "project"), fed="account"), []),

@@ -62,7 +62,12 @@ def test_everything_that_stands_in_the_way_is_answered_at_once(
     assert answer["ok"] is False
     codes = {finding["code"] for finding in answer["findings"]}
     assert codes == {"ACC-332", "ACC-342", "ACC-341", "ACC-302", "ACC-311", "ACC-321"}
-    assert set(answer["waits_for"]) == {"period:2025-04-03", "project:P-9", "budget:B-1"}
+    assert set(answer["waits_for"]) == {
+        "period:2025-04-03",
+        "valid:2025-04-03/project/P-1",
+        "project:P-9",
+        "budget:B-1",
+    }
 
 
 def test_the_answer_is_in_the_language_of_the_caller(local_ledger: Ledger) -> None:

@@ -251,6 +251,94 @@ def test_a_slash_in_a_category_or_a_department_is_no_cut(
     assert list(world.live()) == ["C01-EXP-1-V1"]
 
 
+def test_a_report_of_a_project_that_ended_moves_once_the_project_counts_on_its_day(world: World) -> None:
+    world.receive(record("project", "P/1", name="Bridge", valid_to="2025-03-31"))
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00", project="P/1")))
+    assert [letter.waits_for for letter in world.letters()] == ["valid:2025-04-03/project/P/1"]
+
+    world.receive(record("project", "P/1", 2, name="Bridge", valid_to="2025-04-02"))
+    assert not world.release().moved
+    world.receive(record("project", "P/1", 3, name="Bridge", valid_to="2025-12-31"))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+@pytest.mark.parametrize("mended", ["in the ERP", "in the book"])
+def test_an_account_that_is_closed_is_waited_for_in_the_erp_and_in_the_book(
+    world: World, book: Shelved, mended: str
+) -> None:
+    accounts = [record("account", code, name=code) for code in ("660201", "660205", "224101")]
+    world.receive(*accounts, record("account", "660201", 2, name="Travel", active=False))
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00")))
+    assert [letter.waits_for for letter in world.letters()] == ["valid:2025-04-03/account/660201"]
+    for _ in range(3):
+        world.release()
+    assert not world.release().moved
+
+    if mended == "in the ERP":
+        world.receive(record("account", "660201", 3, name="Travel", active=True))
+    else:
+        book.add("accounts", "travel.taxi,D01,*,660205,,,")
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_dimension_that_an_account_requires_is_waited_for_in_the_chart(world: World, book: Shelved) -> None:
+    chart = (book.folder / "chart.csv").read_text("utf-8")
+    (book.folder / "chart.csv").write_text(_with_dimension(chart, "660201", "project"), "utf-8")
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00")))
+    assert [letter.waits_for for letter in world.letters()] == ["chart:660201/project/optional"]
+
+    book.add("accounts", "travel.taxi,D02,*,660205,,,")
+    assert not world.release().moved
+    (book.folder / "chart.csv").write_text(_with_dimension(chart, "660201", "project?"), "utf-8")
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_dimension_that_the_erp_requires_is_waited_for_in_the_chart_where_that_does_not_carry_it(
+    world: World, book: Shelved
+) -> None:
+    chart = (book.folder / "chart.csv").read_text("utf-8")
+    travel = record("account", "660201", name="Travel", dimensions=["cost_centre"])
+    world.receive(record("account", "224101", name="Employees"), travel)
+    (book.folder / "chart.csv").write_text(_with_dimension(chart, "660201", ""), "utf-8")
+    world.receive(claim("EXP-1", expense("travel.taxi", "10.00", cost_centre="CC1")))
+    assert [letter.waits_for for letter in world.letters()] == ["chart:660201/cost_centre/carried"]
+
+    assert not world.release().moved
+    (book.folder / "chart.csv").write_text(_with_dimension(chart, "660201", "cost_centre?"), "utf-8")
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def _with_dimension(chart: str, account: str, dimension: str) -> str:
+    """The chart in which this account carries no dimension but the given one."""
+    lines = chart.splitlines()
+    at = next(at for at, line in enumerate(lines) if line.startswith(f"{account},"))
+    lines[at] = ",".join([*lines[at].split(",")[:3], dimension])
+    return "\n".join(lines) + "\n"
+
+
+def test_a_rounding_difference_waits_for_a_tolerance_that_is_wide_enough(world: World, book: Shelved) -> None:
+    book.table("tolerances", "company,rounding_max\n*,0.00\n")
+    foreign = {"currency": "USD", "rate": {"value": "7.1234", "date": "2025-03-27", "source": "BOC"}}
+    nights = [expense("travel.hotel", amount, **foreign) for amount in ("33.33", "33.33", "33.34")]
+    world.receive(claim("EXP-1", *nights, total="712.34"))
+    assert [letter.waits_for for letter in world.letters()] == ["rounding:2025-04-03/0.01"]
+
+    book.add("accounts", "gift.gold,*,*,660205,,,")
+    assert not world.release().moved
+    book.table("tolerances", "company,rounding_max\n*,0.01\n")
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
 def test_a_book_that_became_wrong_leaves_the_last_sound_one_in_force(world: World, book: Shelved) -> None:
     world.receive(claim("EXP-1", expense("travel.taxi", "10.00")))
 

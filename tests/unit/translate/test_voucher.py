@@ -342,6 +342,7 @@ def test_a_pair_that_is_not_rounded_is_refused(tmp_path: Path) -> None:
 
     assert isinstance(refusal, Refusal)
     assert [(finding.code, finding.path) for finding in refusal.findings] == [("MAP-214", "data.lines[0]")]
+    assert [key.partition(":")[0] for key in refusal.waits_for] == ["rule"]
 
 
 def test_a_report_without_a_title_makes_a_voucher_without_a_memo(book: Book) -> None:
