@@ -38,7 +38,7 @@ HOLDERS_NAMED_MAX = 3
 class Answer:
     """Everything that was found at once. `voucher` is there where the book could make one; it is to be booked only
     where nothing was found. `uses`: how much of each balance it needs; `invoices`: what it says of those
-    it claims; `warnings` stop nothing."""
+    it claims; `lacks`: how much has to be left of what it waits for; `warnings` stop nothing."""
 
     voucher: Voucher | None
     terms: Terms
@@ -47,6 +47,7 @@ class Answer:
     warnings: tuple[Finding, ...] = ()
     uses: Mapping[BalanceKey, Decimal] = field(default_factory=dict)
     invoices: Mapping[BalanceKey, InvoiceFacts] = field(default_factory=dict)
+    lacks: Mapping[str, Decimal] = field(default_factory=dict)
 
     @property
     def ok(self) -> bool:
@@ -59,6 +60,7 @@ class _Found:
     findings: list[Finding] = field(default_factory=list)
     waits_for: list[str] = field(default_factory=list)
     warnings: list[Finding] = field(default_factory=list)
+    lacks: dict[str, Decimal] = field(default_factory=dict)
 
     def wrong(
         self, code: str, path: str, expected: str, got: str, fix: str, *, waits: str | None = None, warn: bool = False
@@ -97,7 +99,7 @@ def examine(
         if voucher is not None and view.row.budgets != "off":
             _check_budgets(report, view, voucher, facts, document_id, uses, found)
     unique = tuple(dict.fromkeys(found.findings)), tuple(dict.fromkeys(found.waits_for))
-    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses, invoices)
+    return Answer(voucher, terms, *unique, tuple(dict.fromkeys(found.warnings)), uses, invoices, found.lacks)
 
 
 # Periods
@@ -416,3 +418,4 @@ def _check_budgets(
             warn = view.row.budgets == "warn"
             fix = "raise the budget, or book the cost elsewhere"
             found.wrong("ACC-321", "total", expected, f"{amount:f}", fix, waits=f"budget:{key.key}", warn=warn)
+            found.lacks[f"budget:{key.key}"] = amount - (left - facts.balances[key].open)  # Its own use counts for it.

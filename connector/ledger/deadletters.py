@@ -26,7 +26,8 @@ from contracts import AnyEvent, Finding, Refused, parse, to_json
 
 @dataclass(slots=True)
 class Letter:
-    """A dead letter to write. `blocks` makes later versions of its document wait."""
+    """A dead letter to write. `blocks` makes later versions of its document wait; `lacks` says how much has to be left of
+    a budget that it waits for."""
 
     code: str
     message: str
@@ -35,6 +36,7 @@ class Letter:
     content_type: str = "application/json"
     findings: Sequence[Finding] = ()
     waits_for: Sequence[str] = ()
+    lacks: Mapping[str, Decimal] = field(default_factory=dict)
     source: str | None = None
     event_id: str | None = None
     type: str | None = None
@@ -201,7 +203,9 @@ def _wait(tx: Connection, letter_id: int, letter: Letter) -> None:
     keys = dict.fromkeys(key[:200] for key in letter.waits_for)
     if keys:
         company = letter.company or ""
-        tx.execute(waits.insert(), [{"letter_id": letter_id, "key": key, "company": company} for key in keys])
+        lacks = {key[:200]: f"{amount:f}" for key, amount in letter.lacks.items()}
+        rows = [{"letter_id": letter_id, "key": key, "company": company, "lacks": lacks.get(key)} for key in keys]
+        tx.execute(waits.insert(), rows)
 
 
 def find(tx: Connection, wanted: Filter) -> list[Row[Any]]:

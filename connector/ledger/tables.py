@@ -273,6 +273,7 @@ waits = Table(
     Column("letter_id", Key, ForeignKey("dead_letters.id"), primary_key=True),
     Column("key", String(200), primary_key=True),
     Column("company", String(20), nullable=False),
+    Column("lacks", String(40)),  # how much has to be left of a budget
     Index("ix_waits_key", "company", "key"),
 )
 

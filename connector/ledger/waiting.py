@@ -139,14 +139,14 @@ def first(tx: Connection, key: Key) -> int | None:
 
 
 def on_budgets(tx: Connection) -> Sequence[tuple[int, Key, Decimal]]:
-    """The open letters that wait for a budget, with their amounts; one without an amount needs nothing."""
+    """The open letters that wait for a budget, with how much has to be left of it."""
     d = dead_letters.c
     statement = (
-        select(d.id, waits.c.company, waits.c.key, d.amount)
+        select(d.id, waits.c.company, waits.c.key, waits.c.lacks)
         .join(waits, waits.c.letter_id == d.id)
-        .where(d.state == "open", waits.c.key.startswith("budget:"), d.amount.is_not(None))
+        .where(d.state == "open", waits.c.lacks.is_not(None))
     )
-    return [(id_, Key(company, name), Decimal(amount)) for id_, company, name, amount in tx.execute(statement)]
+    return [(id_, Key(company, name), Decimal(lacks)) for id_, company, name, lacks in tx.execute(statement)]
 
 
 def keys_of(tx: Connection, letter_id: int) -> list[str]:

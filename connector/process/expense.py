@@ -173,7 +173,7 @@ def as_approved(report: SubmittedReport, event: AnyEvent) -> ExpenseReport:
 def _park(batch: Batch, document: Document, item: Arrived, answer: Answer, desk: Desk) -> None:
     first = answer.findings[0]
     letter = _letter(item, document, first.code, deadletters.sentence(answer.findings), blocks=True)
-    letter.findings, letter.waits_for = answer.findings, answer.waits_for
+    letter.findings, letter.waits_for, letter.lacks = answer.findings, answer.waits_for, answer.lacks
     batch.park(item, document, letter)
     if first.code == "ACC-331" and document.source in desk.listening:
         message = f"expected {first.expected}, got {first.got}; {first.fix}"

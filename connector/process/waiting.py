@@ -149,11 +149,11 @@ def look(tx: Connection, book: Book) -> Arrived:
 
 
 def _short(tx: Connection) -> Collection[int]:
-    """Letters that wait for a budget with less left than their amount."""
+    """Letters that wait for a budget with less left than they lack."""
     wanting = waiting.on_budgets(tx)
     known = balances.find_all(tx, {_balance(key) for _, key, _ in wanting})
-    left = {key: balance.open for key, balance in known.items()}
-    return {id_ for id_, key, amount in wanting if left.get(_balance(key), Decimal(0)) < amount}
+    left = {key: balance.open for key, balance in known.items() if "deleted" not in balance.detail}
+    return {id_ for id_, key, amount in wanting if left.get(_balance(key), amount) < amount}
 
 
 def there(tx: Connection, book: Book, keys: Collection[Key]) -> Mapping[Key, str]:
@@ -201,9 +201,10 @@ def _open_balances(tx: Connection, keys: Sequence[Key]) -> Mapping[Key, str]:
     kept = balances.find_all(tx, {_balance(key) for key in keys})
     of_key = {key: kept[_balance(key)] for key in keys if _balance(key) in kept}
     return {
-        key: f"{balance.available:f} {balance.used:f}"[:EVIDENCE_MAX]
+        key: f"{balance.available:f} {balance.used:f}{' deleted' if 'deleted' in balance.detail else ''}"[:EVIDENCE_MAX]
         for key, balance in of_key.items()
-        if balance.open > 0 and (balance.key.kind == "budget" or "paid" in balance.detail)
+        # Of a budget, how much is enough is told letter by letter: less than nothing where one reserved a part itself.
+        if balance.key.kind == "budget" or (balance.open > 0 and "paid" in balance.detail)
     }
 
 

@@ -10,7 +10,7 @@ from connector.erp.file_ledger import FileLedger
 from connector.ledger import Ledger, waiting
 from connector.settings import System, Waiting
 from connector.translate import shelf
-from tests.integration.process.world import Shelved, World, claim, expense, period, record, report
+from tests.integration.process.world import Shelved, World, claim, expense, period, record, report, told
 
 MISSING = "training.other"
 ROW = f"{MISSING},*,*,660205,,,"
@@ -337,6 +337,56 @@ def test_a_rounding_difference_waits_for_a_tolerance_that_is_wide_enough(world: 
     world.release()
 
     assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_budget_that_covers_what_a_report_costs_net_of_tax_lets_it_go(world: World) -> None:
+    scope = {"period": "2025", "currency": "CNY", "department": "D01"}
+    invoice = {"kind": "vat_special", "number": "1", "total": "1060.00", "net": "1000.00", "tax": "60.00"}
+    world.receive(record("budget", "B-1", amount="900.00", **scope))
+    world.receive(claim("EXP-1", expense("travel.hotel", "1060.00", invoice={**invoice, "certified": True})))
+
+    world.receive(record("budget", "B-1", 2, amount="999.99", **scope))
+    assert not world.release().moved
+    world.receive(record("budget", "B-1", 3, amount="1000.00", **scope))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_budget_that_covers_its_share_of_a_report_lets_it_go(world: World) -> None:
+    shares = [{"share": "0.5", "department": "D01"}, {"share": "0.5", "department": "D02"}]
+    scope = {"period": "2025", "currency": "CNY", "department": "D01"}
+    world.receive(record("budget", "B-1", amount="10.00", **scope))
+    world.receive(claim("EXP-1", expense("travel.taxi", "100.00", allocations=shares)))
+
+    world.receive(record("budget", "B-1", 2, amount="60.00", **scope))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_a_budget_that_is_deleted_lets_go_what_waits_for_it(world: World) -> None:
+    scope = {"period": "2025", "currency": "CNY", "department": "D01"}
+    world.receive(record("budget", "B-1", amount="1.00", **scope))
+    world.receive(claim("EXP-1", expense("travel.taxi", "100.00")))
+
+    world.receive(told("master.budget.deleted.v1", "B-1", version=2, id="B-1", changed_at="2025-02-01T00:00:00Z"))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V1"]
+
+
+def test_what_a_report_reserved_of_a_budget_itself_counts_for_it(world: World) -> None:
+    scope = {"period": "2025", "currency": "CNY", "department": "D01"}
+    world.receive(record("budget", "B-1", amount="100.00", **scope))
+    world.receive(claim("EXP-1", expense("travel.taxi", "100.00"), happening="submitted"))
+    world.receive(claim("EXP-1", expense("travel.taxi", "120.00"), version=2))
+    assert [letter.waits_for for letter in world.letters()] == ["budget:B-1"]
+
+    world.receive(record("budget", "B-1", 2, amount="120.00", **scope))
+    world.release()
+
+    assert list(world.live()) == ["C01-EXP-1-V2"]
 
 
 def test_a_book_that_became_wrong_leaves_the_last_sound_one_in_force(world: World, book: Shelved) -> None:

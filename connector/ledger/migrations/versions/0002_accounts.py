@@ -102,6 +102,7 @@ def upgrade() -> None:
         sa.Column("letter_id", Key, nullable=False),
         sa.Column("key", sa.String(length=200), nullable=False),
         sa.Column("company", sa.String(length=20), nullable=False),
+        sa.Column("lacks", sa.String(length=40), nullable=True),
         sa.ForeignKeyConstraint(["letter_id"], ["dead_letters.id"], name="fk_waits_letter_id"),
         sa.PrimaryKeyConstraint("letter_id", "key", name="pk_waits"),
     )
