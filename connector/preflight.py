@@ -249,12 +249,12 @@ def _check_accounts(company: str, book: Book, voucher: Voucher, facts: Facts, on
             expected, key = f"an account that is active on {on}", f"valid:{on}/account/{account}"
             found.wrong("ACC-342", "lines", expected, account, "map it to another account", waits=key)
         else:
-            carried = dict(book.chart[account].dimensions)
             for name in record.dimensions:
                 if any(name not in line.dimensions for line in lines):
                     expected = f"a {name}: the ERP requires it on {account}"
                     fix = "fill it in, or let the chart of the book carry it"
-                    waits = None if name in carried else f"chart:{account}/{name}/carried"
+                    carried = name in dict(book.chart[account].dimensions)
+                    waits = None if carried else f"chart:{account}/{name}/carried"
                     found.wrong("MAP-209", "lines", expected, "nothing", fix, waits=waits)
 
 
