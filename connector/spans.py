@@ -1,11 +1,12 @@
-"""Which part of an invoice is whose: each document holds spans of its total, and no two documents hold the same cent."""
+"""Which part of an invoice, or of an advance in another currency, is whose: each document holds spans of its amount, and no
+two documents hold the same cent. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from decimal import Decimal
 
-# From a place on the invoice up to a place: the 35.00 after the first 35.00 are (35.00, 70.00).
+# From a place on its amount up to a place: the 35.00 after the first 35.00 are (35.00, 70.00).
 Span = tuple[Decimal, Decimal]
 Spans = tuple[Span, ...]
 
@@ -16,8 +17,8 @@ _END = Decimal("Infinity")
 def take(amount: Decimal, own: Spans, others: Iterable[Span]) -> Spans:
     """So much for a document that held `own` before: what it held first, then the earliest that none of the others holds.
 
-    So a document that asks again for the same amount keeps its spans, whoever came or went in between. Whether the
-    invoice has as much left is for others to check.
+    So a document that asks again for the same amount keeps its spans, whoever came or went in between. Whether as
+    much is left is for others to check.
     """
     taken: list[Span] = []
     for start, end in (*own, *free([*own, *others])):

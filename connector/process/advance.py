@@ -116,11 +116,8 @@ def _returned(told: Mapping[str, Any]) -> Decimal:
 
 
 def _translate(advance: _Advance, balance: Balance, desk: Desk) -> Voucher | Refusal:
-    room, view, stated = (
-        desk.room(advance.company),
-        desk.book.view(advance.company, _day(advance)),
-        balance.detail.get("rate"),
-    )
+    room, view = desk.room(advance.company), desk.book.view(advance.company, _day(advance))
+    stated = balance.detail.get("rate")
     if isinstance(advance, AdvancePaid) or stated is None or view is None or advance.currency == view.currency:
         return to_advance_voucher(advance, desk.book, reference_max=room)
     rate, spans = Decimal(stated), desk.facts.spans_for(balance.key, -advance.version, advance.amount)
