@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -82,18 +83,19 @@ class _Server(uvicorn.Server):
 
 
 class Patient(H11Protocol):
-    """h11 with a deadline for headers (uvicorn has none), and bad requests answered as problems that can be read."""
+    """h11 with a deadline for headers (uvicorn has none), and answers that can be read also by who still sends: a bad
+    request is answered as a problem, and a client is heard out before the connection is closed."""
 
     headers_s = HEADERS_S
     _timer: asyncio.TimerHandle | None = None
-    _refused = False
+    hears_out = False  # The answer is given; what still comes is read and forgotten.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
         self._watch()
 
     def data_received(self, data: bytes) -> None:
-        if not self._refused:
+        if not self.hears_out:
             super().data_received(data)
             self._watch()
 
@@ -106,28 +108,40 @@ class Patient(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Answers and hears the client out for `headers_s`: closing on one that still sends would reset the connection,
-        and it could not read why it was refused."""
+        """Answers what is no proper HTTP."""
         fix = "send the request with an ordinary HTTP client"
         expected = f"HTTP/1.1 with at most {HEADER_BYTES_MAX} bytes of headers"
         body = Problem(400, Finding("OPS-812", "", expected, "something else", fix)).body("en")
         head = f"HTTP/1.1 400 Bad Request\r\ncontent-type: {PROBLEM}\r\ncontent-length: {len(body)}\r\n"
         self.transport.write(f"{head}connection: close\r\n\r\n".encode() + body)
+        self.transport.close()
+
+    @property
+    def still_sends(self) -> bool:
+        """Whether the client's request is not here whole, or is none."""
+        return self.conn.their_state in (h11.SEND_BODY, h11.ERROR)
+
+    def hear_out(self, transport: asyncio.Transport) -> None:
+        """Says that no more will be written, and closes once the client says the same, or after `headers_s`."""
+        if self.hears_out:
+            return
+        self.hears_out = True
         with suppress(OSError):  # It is gone already.
-            self.transport.write_eof()
-        self._refused = True
+            transport.write_eof()
         if self.cycle is not None:  # Its body broke off: it gets no other answer.
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.flow.resume_reading()
         self._unwatch()
-        self._watch()
+        self._timer = self.loop.call_later(self.headers_s, transport.close)
 
     @property
     def _at_work(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete and not self._refused
+        return self.cycle is not None and not self.cycle.response_complete
 
     def _watch(self) -> None:
+        if self.hears_out:
+            return
         if self._at_work or self.transport.is_closing():
             self._unwatch()
         elif self._timer is None:
@@ -142,3 +156,25 @@ class Patient(H11Protocol):
         self._timer = None
         if not self._at_work and not self.transport.is_closing():
             self.transport.close()
+
+
+class _Lingering:
+    """A transport that is not closed on a client which still sends: that would reset the connection, and the client could
+    not read the answer it was given."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: Patient) -> None:
+        self._transport, self._protocol = transport, protocol
+
+    def close(self) -> None:
+        """Closes, at once or once the client was heard out."""
+        if self._protocol.still_sends:
+            self._protocol.hear_out(self._transport)
+        else:
+            self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether nothing more will be written."""
+        return self._protocol.hears_out or self._transport.is_closing()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)

@@ -135,10 +135,22 @@ def test_two_lengths_in_one_request_are_refused(serve: Serve, local_ledger: Ledg
     assert gateway.waiting() == 0
 
 
-def test_a_client_that_still_sends_reads_why_it_was_refused(serve: Serve, local_ledger: Ledger) -> None:
+@pytest.mark.parametrize(
+    ("lengths", "status", "code"),
+    [
+        (b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n", b"400", b"OPS-812"),
+        (b"Content-Length: 5000000\r\nTransfer-Encoding: chunked\r\n\r\n", b"400", b"OPS-812"),
+        (b"Content-Length: 5000000\r\n\r\n", b"413", b"CON-104"),
+        (b"Content-Encoding: gzip\r\nContent-Length: 5000000\r\n\r\n", b"415", b"CON-108"),
+    ],
+    ids=["no HTTP", "two lengths", "too long", "packed"],
+)
+def test_a_client_that_still_sends_reads_why_it_was_refused(
+    serve: Serve, local_ledger: Ledger, lengths: bytes, status: bytes, code: bytes
+) -> None:
     gateway = serve(local_ledger)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as connection:
-        connection.sendall(HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n")
+        connection.sendall(HEAD + lengths)
         assert select.select([connection], [], [], 30)[0], "the answer is here before the body is sent"
         for _ in range(50):
             connection.sendall(b"x" * 65_536)
@@ -146,9 +158,9 @@ def test_a_client_that_still_sends_reads_why_it_was_refused(serve: Serve, local_
 
         received = b"".join(iter(lambda: connection.recv(65_536), b""))
 
-    assert received.startswith(b"HTTP/1.1 400 ")
-    assert b"OPS-812" in received
-    assert received.count(b"HTTP/1.1 400 ") == 1
+    assert received.startswith(b"HTTP/1.1 " + status)
+    assert code in received
+    assert received.count(b"HTTP/1.1 " + status) == 1
 
 
 def test_a_refused_client_that_sends_on_is_let_go(serve: Serve, local_ledger: Ledger) -> None:
