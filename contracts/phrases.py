@@ -15,6 +15,8 @@ DEPTH_MAX = 5  # Phrases inside phrases: a note, its sentence, what that expects
 _HOLE = re.compile(r"\{(\w+)\}")
 _PLACE, _REFERENCE = re.compile(r"[^\s:;,]+"), re.compile(r"[^\s:;,]*[-/][^\s:;,]*")
 _NUMBER, _DAY = re.compile(r"-?[0-9][0-9.]*"), re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# Holes that take a phrase of ours and nothing else: their template would fit any text with a comma in it.
+_PHRASES_ONLY = ("Step", "Steps")
 # What the holes of these names take.
 _SHAPES = {
     "n": _NUMBER,
@@ -53,6 +55,8 @@ def _said(values: Mapping[str, str], exact: Mapping[str, str], depth: int) -> di
             phrase = exact.get(f"={value}")
         elif name in _SHAPES:
             phrase = value if _SHAPES[name].fullmatch(value) else None
+        elif name in _PHRASES_ONLY:
+            phrase = _chinese(value, depth)
         else:
             phrase = (_chinese(value, depth) if name[0].isupper() else None) or value
         if phrase is None:

@@ -195,32 +195,27 @@ def newest_submitted(tx: Connection, document_id: int) -> int:
 
 def already_read(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, Read]:
     """Which of these events were read before."""
-    if not keys:
-        return {}
-    given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
-    found = tx.execute(
-        text(
-            f"SELECT i.source, i.event_id, i.sha256, i.outcome FROM {given}"
-            " JOIN inbox i ON i.source = given.source AND i.event_id = given.event_id"
-        ),
-        parameters,
-    )
+    found = _of_inbox(tx, keys, "i.sha256, i.outcome")
     return {EventKey(source, event_id): Read(sha256, outcome) for source, event_id, sha256, outcome in found}
 
 
 def bodies(tx: Connection, keys: Sequence[EventKey]) -> dict[EventKey, bytes]:
     """The bytes of events that were read before."""
+    found = _of_inbox(tx, keys, "i.body")
+    return {EventKey(source, event_id): bytes(body) for source, event_id, body in found}
+
+
+def _of_inbox(tx: Connection, keys: Sequence[EventKey], columns: str) -> Iterable[Any]:
     if not keys:
-        return {}
+        return ()
     given, parameters = table_of(tx, {"source": "text", "event_id": "text"}, keys)
-    found = tx.execute(
+    return tx.execute(
         text(
-            f"SELECT i.source, i.event_id, i.body FROM {given}"
+            f"SELECT i.source, i.event_id, {columns} FROM {given}"
             " JOIN inbox i ON i.source = given.source AND i.event_id = given.event_id"
         ),
         parameters,
     )
-    return {EventKey(source, event_id): bytes(body) for source, event_id, body in found}
 
 
 @dataclass(slots=True)

@@ -78,7 +78,7 @@ def of_question(claim: Claim, found: Receipt | Outcome | None, erp: Features, li
     if isinstance(found, Outcome):
         if claim.asks >= limits.asks_max:
             return _to_person(found.kind, "ERP-502", f"asked {claim.asks} times; {found.message}")
-        wait_s = max(limits.settle_s, float(found.retry_after_s or 0)) or 1.0
+        wait_s = max(limits.settle_s, found.retry_after_s or 0) or 1.0
         return Verdict("UNKNOWN", found.kind, found.code, found.message, wait_s=wait_s)
     if found is not None and found.state == "posted":
         wrong = mismatch(claim, found, erp)

@@ -29,6 +29,8 @@ def verify(
         whole = broken is None and (not noted or holds(tx, noted))
     if as_json:
         emit({"whole": whole, "entries": now.entries, "end": now.hash, "first_broken": broken})
+    elif whole and not now.entries:
+        note("audit_empty")
     elif whole:
         note("audit_ok", count=now.entries, end=now.hash)
     elif broken is not None:

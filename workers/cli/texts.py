@@ -115,6 +115,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "the audit log is whole: {count} entries; the last has the hash {end}",
         "审计日志完整：{count} 条；末条的哈希为 {end}",
     ),
+    "audit_empty": (
+        "the audit log has no entries yet: nobody has replayed, discarded or decided anything",
+        "审计日志尚无条目：还没有人重放、作废或决定过任何事项",
+    ),
     "audit_cut": (
         "the audit log lacks the entry with the noted hash {noted}: it was cut off or written anew",
         "审计日志中没有所记哈希 {noted} 的条目：日志被截断或重写",

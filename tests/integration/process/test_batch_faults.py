@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -300,23 +300,15 @@ def faulty_replay(world: World) -> None:
     assert [letter.code for letter in world.letters()] == ["OPS-802"]
 
 
-def test_a_refused_voucher_made_anew_after_a_fault_lets_the_later_version_go(refusing: Refusing) -> None:
+@pytest.mark.parametrize("person", [World.replay, World.discard])
+def test_a_refused_voucher_made_anew_or_given_up_after_a_fault_lets_the_later_version_go(
+    refusing: Refusing, person: Callable[[World, int], object]
+) -> None:
     world = refusing.world
     faulty_replay(world)
     refusing.mended()
 
-    world.replay(world.letters()[0].id)
-    world.deliver()
-
-    assert (list(world.live()), world.letters(), world.letters("replayed")) == (["C01-EXP-1-V2"], [], [])
-
-
-def test_a_refused_voucher_given_up_after_a_fault_lets_the_later_version_go(refusing: Refusing) -> None:
-    world = refusing.world
-    faulty_replay(world)
-    refusing.mended()
-
-    world.discard(world.letters()[0].id)
+    person(world, world.letters()[0].id)
     world.deliver()
 
     assert (list(world.live()), world.letters(), world.letters("replayed")) == (["C01-EXP-1-V2"], [], [])

@@ -105,3 +105,22 @@ def test_advice_that_nobody_translated_becomes_the_one_of_its_code() -> None:
 def test_a_sentence_of_a_dead_letter_is_read_whole() -> None:
     said = "data.total: expected at most 5 bytes, got nothing; split the document (and 2 more)"
     assert chinese(said) == "data.total：应为 最多 5 字节，实为 空；拆分单据（另有 2 项）"
+
+
+def test_a_numbered_letter_is_chinese_whatever_commas_its_advice_has() -> None:
+    said = chinese(
+        "1: type: expected expense.report.approved.v1 or an older version that can still be read,"
+        " got expense.report.approved.v9; upgrade the connector before the sender, then replay"
+    )
+
+    assert said is not None
+    assert said.startswith("1：type：应为")
+    assert said.endswith("先升级连接器、后升级发送方，再重放")
+    assert "then" not in said
+
+
+def test_steps_are_told_one_after_the_other() -> None:
+    assert (
+        chinese("reverse version 1, then post version 2")
+        == f"先{chinese('reverse version 1')}，再{chinese('post version 2')}"
+    )
